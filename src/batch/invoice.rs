@@ -1,0 +1,273 @@
+//! The wire shape of `invoice.create`.
+
+use serde_json::Value;
+use validator::Validate;
+
+use super::alias::{Alias, Aliases, Target};
+use super::invalid::{Problem, ProblemCode};
+use super::reader::{Place, Reader, Report};
+use crate::model::{Amount, CustomerId, Item, ItemId, StatedTotals, Timestamp, Totals};
+
+/// A new invoice.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewInvoice {
+    /// What the phone calls it, if it calls nothing else so.
+    pub alias: Option<Alias>,
+    /// What was sold: one line or more.
+    pub lines: Vec<NewLine>,
+    /// The customer, whom this store may not know.
+    pub customer_id: Option<CustomerId>,
+    /// As printed.
+    pub customer_name: String,
+    /// As printed.
+    pub customer_phone: String,
+    /// The phone's number; without one the client's next is given.
+    pub number: Option<String>,
+    /// When the sale was made; without it, now.
+    pub date: Option<Timestamp>,
+    /// When it is to be paid.
+    pub due_date: Option<Timestamp>,
+    /// The sums that the phone states.
+    pub totals: StatedTotals,
+    /// Never negative.
+    pub paid_amount: Amount,
+    /// 0..2000 characters.
+    pub notes: String,
+}
+
+/// A line of a new invoice.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewLine {
+    /// What was sold.
+    pub product: LineProduct,
+    /// How much of it, more than 0.
+    pub quantity: Amount,
+    /// The name of its group as printed.
+    pub item_group: String,
+}
+
+/// What a line sells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LineProduct {
+    /// An item that is there, with what the line prints instead of its name and price.
+    Existing {
+        /// Which item.
+        item: Target<ItemId>,
+        /// Instead of the item's name.
+        item_name: Option<String>,
+        /// Instead of the item's price.
+        cost_per_unit: Option<Amount>,
+    },
+    /// An item that the line makes.
+    New {
+        /// Its name.
+        item_name: String,
+        /// Its price, never negative.
+        cost_per_unit: Amount,
+        /// Its stock before this sale, never negative.
+        stock: Amount,
+        /// Its unit.
+        unit: String,
+        /// Its description.
+        description: String,
+    },
+}
+
+#[derive(Validate)]
+struct InvoiceFields {
+    #[validate(length(max = 200, message = "of at most 200 characters"))]
+    client_customer_name: Option<String>,
+    #[validate(length(max = 200, message = "of at most 200 characters"))]
+    client_customer_phone: Option<String>,
+    #[validate(length(max = 200, message = "of at most 200 characters"))]
+    invoice_number: Option<String>,
+    #[validate(range(min = Amount::ZERO, message = "!Paid amount cannot be negative"))]
+    paid_amount: Option<Amount>,
+    #[validate(length(max = 2000, message = "of at most 2000 characters"))]
+    notes: Option<String>,
+}
+
+#[derive(Validate)]
+struct LineFields {
+    #[validate(length(max = 200, message = "of at most 200 characters"))]
+    item_name: Option<String>,
+    #[validate(range(exclusive_min = Amount::ZERO, message = "> 0"))]
+    quantity: Option<Amount>,
+    #[validate(length(max = 200, message = "of at most 200 characters"))]
+    item_group: Option<String>,
+}
+
+/// The fields of a line that makes an item.
+#[derive(Validate)]
+struct NewItemFields {
+    #[validate(range(min = Amount::ZERO, message = ">= 0"))]
+    cost_per_unit: Option<Amount>,
+    #[validate(range(min = Amount::ZERO, message = ">= 0"))]
+    stock: Option<Amount>,
+    #[validate(length(min = 1, max = 20, message = "of 1 to 20 characters"))]
+    unit: Option<String>,
+    #[validate(length(max = 2000, message = "of at most 2000 characters"))]
+    description: Option<String>,
+}
+
+/// Fields of a normalised invoice that a phone may echo back.
+const ECHOED: [&str; 6] = ["clientId", "isFinalized", "generatedAt", "createdAt", "updatedAt", "__v"];
+
+/// Completes an invoice's sums from its lines (cost per unit, quantity) and checks them.
+///
+/// # Errors
+/// A sum that is out of range, a negative total, or more paid than the total. `path` is the invoice's.
+pub fn complete_totals(
+    stated: StatedTotals,
+    paid_amount: Amount,
+    lines: impl IntoIterator<Item = (Amount, Amount)>,
+    path: &str,
+) -> Result<Totals, Problem> {
+    let problem = |field, code, message: &str| Problem { path: format!("{path}/{field}"), code, message: message.to_owned() };
+    let totals = stated
+        .complete(lines)
+        .map_err(|out_of_range| problem("totalAmount", ProblemCode::OutOfRange, &format!("Total amount {out_of_range}")))?;
+    if totals.total_amount < Amount::ZERO {
+        return Err(problem("totalAmount", ProblemCode::NegativeTotal, "Total amount cannot be negative"));
+    }
+    if paid_amount > totals.total_amount {
+        return Err(problem("paidAmount", ProblemCode::PaidExceedsTotal, "Paid amount cannot exceed total amount"));
+    }
+    Ok(totals)
+}
+
+/// Reads an element of `invoice.create`.
+pub(super) fn read_create(
+    value: &Value,
+    place: Place,
+    items: &Aliases,
+    invoices: &Aliases,
+    report: &mut Report,
+) -> Option<NewInvoice> {
+    let mut reader = Reader::open(value, place, report)?;
+    let found = report.problems.len();
+    let alias = reader.alias(invoices, report);
+    let lines = read_lines(&mut reader, items, report);
+    let fields = InvoiceFields {
+        client_customer_name: reader.text("clientCustomerName", report),
+        client_customer_phone: reader.text("clientCustomerPhone", report),
+        invoice_number: reader.nonblank_text("invoiceNumber", report),
+        paid_amount: reader.amount("paidAmount", report),
+        notes: reader.text("notes", report),
+    };
+    report.bounds(reader.place(), &fields);
+    let totals = StatedTotals {
+        subtotal: reader.amount("subtotal", report),
+        total_tax: reader.amount("totalTax", report).unwrap_or_default(),
+        total_discount: reader.amount("totalDiscount", report).unwrap_or_default(),
+        total_amount: reader.amount("totalAmount", report),
+    };
+    let customer_id = reader.id("clientCustomerId", report);
+    let date = reader.time("invoiceDate", report);
+    let due_date = reader.time("dueDate", report);
+    let paid_amount = fields.paid_amount.unwrap_or_default();
+    report.problems.extend(check_stated(totals, paid_amount, &lines, &reader.place().path));
+    reader.warn_of_unknown(&ECHOED, report);
+    (report.problems.len() == found).then_some(())?;
+    Some(NewInvoice {
+        alias,
+        lines: lines.into_iter().flatten().collect(),
+        customer_id,
+        customer_name: fields.client_customer_name.unwrap_or_default(),
+        customer_phone: fields.client_customer_phone.unwrap_or_default(),
+        number: fields.invoice_number,
+        date,
+        due_date,
+        totals,
+        paid_amount,
+        notes: fields.notes.unwrap_or_default(),
+    })
+}
+
+/// Checks the sums as far as they follow from the request alone; the plan checks the others.
+fn check_stated(stated: StatedTotals, paid_amount: Amount, lines: &[Option<NewLine>], path: &str) -> Option<Problem> {
+    let costs: Option<Vec<_>> = lines.iter().map(|line| line.as_ref().and_then(NewLine::stated_cost)).collect();
+    let lines_matter = stated.subtotal.is_none() && stated.total_amount.is_none();
+    let costs = if lines_matter { costs? } else { costs.unwrap_or_default() };
+    complete_totals(stated, paid_amount, costs, path).err()
+}
+
+impl NewLine {
+    /// Cost per unit and quantity, if the request states both.
+    fn stated_cost(&self) -> Option<(Amount, Amount)> {
+        match &self.product {
+            LineProduct::Existing { cost_per_unit, .. } => cost_per_unit.map(|cost| (cost, self.quantity)),
+            LineProduct::New { cost_per_unit, .. } => Some((*cost_per_unit, self.quantity)),
+        }
+    }
+}
+
+/// Reads `products`: one element for each line, `None` where a line has problems.
+fn read_lines(reader: &mut Reader<'_>, items: &Aliases, report: &mut Report) -> Vec<Option<NewLine>> {
+    const MOST: usize = 1000; // far below what one stored document can hold
+    let found = report.problems.len();
+    let lines = reader.list("products", "Invoice product", report);
+    if lines.is_empty() && report.problems.len() == found {
+        report.missing(reader.place(), "products", "missing products");
+    }
+    if lines.len() > MOST {
+        let message = format!("{} must have products of at most {MOST} lines", reader.place().subject);
+        report.problem(reader.place().member("products"), ProblemCode::InvalidLength, message);
+        return Vec::new();
+    }
+    lines.into_iter().map(|(value, place)| read_line(value, place, items, report)).collect()
+}
+
+fn read_line(value: &Value, place: Place, items: &Aliases, report: &mut Report) -> Option<NewLine> {
+    let mut reader = Reader::open(value, place, report)?;
+    let found = report.problems.len();
+    let item = reader.reference("productId", items, report);
+    let sells_existing = item.is_some() || report.problems.len() > found;
+    let fields = LineFields {
+        item_name: reader.nonblank_text("itemName", report),
+        quantity: reader.amount("quantity", report),
+        item_group: reader.text("itemGroup", report),
+    };
+    let cost_per_unit = reader.amount("costPerUnit", report);
+    let product = if sells_existing {
+        item.map(|item| LineProduct::Existing { item, item_name: fields.item_name.clone(), cost_per_unit })
+    } else {
+        read_new_item(&mut reader, fields.item_name.clone(), cost_per_unit, report)
+    };
+    if reader.value("quantity").is_none() {
+        report.missing(reader.place(), "quantity", "missing quantity");
+    }
+    report.bounds(reader.place(), &fields);
+    reader.warn_of_unknown(&["_id"], report);
+    (report.problems.len() == found).then_some(())?;
+    Some(NewLine { product: product?, quantity: fields.quantity?, item_group: fields.item_group.unwrap_or_default() })
+}
+
+/// Reads what a line without a productId says of the item that it makes.
+fn read_new_item(
+    reader: &mut Reader<'_>,
+    item_name: Option<String>,
+    cost_per_unit: Option<Amount>,
+    report: &mut Report,
+) -> Option<LineProduct> {
+    if item_name.is_none() && reader.value("itemName").is_none_or(Value::is_string) {
+        report.missing(reader.place(), "itemName", "missing itemName");
+    }
+    if reader.value("costPerUnit").is_none() {
+        report.missing(reader.place(), "costPerUnit", "missing costPerUnit");
+    }
+    let fields = NewItemFields {
+        cost_per_unit,
+        stock: reader.amount("stock", report),
+        unit: reader.text("unit", report),
+        description: reader.text("description", report),
+    };
+    report.bounds(reader.place(), &fields);
+    Some(LineProduct::New {
+        item_name: item_name?,
+        cost_per_unit: cost_per_unit?,
+        stock: fields.stock.unwrap_or_default(),
+        unit: fields.unit.unwrap_or_else(|| Item::DEFAULT_UNIT.into()),
+        description: fields.description.unwrap_or_default(),
+    })
+}

@@ -1,0 +1,145 @@
+//! The wire shapes of `item.create`, `item.update` and `item.delete`.
+
+use serde_json::Value;
+use validator::Validate;
+
+use super::alias::{Alias, Aliases, Target, reference_text};
+use super::invalid::ProblemCode;
+use super::reader::{Place, Reader, Report, resolve};
+use crate::model::{Amount, DealerId, GroupId, Item, ItemChanges, ItemId};
+
+/// A new item.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewItem {
+    /// What the phone calls it, if it calls nothing else so.
+    pub alias: Option<Alias>,
+    /// 1..200 characters.
+    pub name: String,
+    /// Never negative.
+    pub price: Amount,
+    /// Never negative.
+    pub stock: Amount,
+    /// 1..20 characters.
+    pub unit: String,
+    /// Its group, which this store may not know.
+    pub group_id: Option<GroupId>,
+    /// 0..2000 characters.
+    pub description: String,
+    /// The stock at which the phone warns.
+    pub low_stock_quantity: Amount,
+    /// Its dealers, whom this store may not know.
+    pub dealer_ids: Vec<DealerId>,
+}
+
+/// Changes of an item.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ItemUpdate {
+    /// Which item.
+    pub item: Target<ItemId>,
+    /// What changes; `updated_at` is still to be set.
+    pub changes: ItemChanges,
+}
+
+/// The fields that create and update share.
+#[derive(Validate)]
+struct ItemFields {
+    #[validate(length(min = 1, max = 200, message = "of 1 to 200 characters"))]
+    name: Option<String>,
+    #[validate(range(min = Amount::ZERO, message = ">= 0"))]
+    price: Option<Amount>,
+    #[validate(range(min = Amount::ZERO, message = ">= 0"))]
+    stock: Option<Amount>,
+    #[validate(length(min = 1, max = 20, message = "of 1 to 20 characters"))]
+    unit: Option<String>,
+    group_id: Option<GroupId>,
+    #[validate(length(max = 2000, message = "of at most 2000 characters"))]
+    description: Option<String>,
+    #[validate(range(min = Amount::ZERO, message = ">= 0"))]
+    low_stock_quantity: Option<Amount>,
+    #[validate(length(max = 1000, message = "of at most 1000 ids"))]
+    dealer_ids: Option<Vec<DealerId>>,
+}
+
+impl ItemFields {
+    fn read(reader: &mut Reader<'_>, report: &mut Report) -> Self {
+        Self {
+            name: reader.text("name", report),
+            price: reader.amount("price", report),
+            stock: reader.amount("stock", report),
+            unit: reader.text("unit", report),
+            group_id: reader.id("groupId", report),
+            description: reader.text("description", report),
+            low_stock_quantity: reader.amount("lowStockQuantity", report),
+            dealer_ids: reader.ids("dealerIds", report),
+        }
+    }
+}
+
+/// Fields of a normalised item that a phone may echo back.
+const ECHOED: [&str; 6] = ["productId", "clientId", "isActive", "createdAt", "updatedAt", "__v"];
+
+/// Reads an element of `item.create`.
+pub(super) fn read_create(value: &Value, place: Place, items: &Aliases, report: &mut Report) -> Option<NewItem> {
+    let mut reader = Reader::open(value, place, report)?;
+    let found = report.problems.len();
+    let alias = reader.alias(items, report);
+    let mut fields = ItemFields::read(&mut reader, report);
+    let blank = fields.name.as_ref().is_some_and(String::is_empty);
+    if blank {
+        fields.name = None;
+    }
+    for (field, missing) in [("name", blank || reader.value("name").is_none()), ("price", reader.value("price").is_none())] {
+        if missing {
+            report.missing(reader.place(), field, "is missing name/price");
+        }
+    }
+    report.bounds(reader.place(), &fields);
+    reader.warn_of_unknown(&ECHOED, report);
+    (report.problems.len() == found).then_some(())?;
+    Some(NewItem {
+        alias,
+        name: fields.name?,
+        price: fields.price?,
+        stock: fields.stock.unwrap_or_default(),
+        unit: fields.unit.unwrap_or_else(|| Item::DEFAULT_UNIT.into()),
+        group_id: fields.group_id,
+        description: fields.description.unwrap_or_default(),
+        low_stock_quantity: fields.low_stock_quantity.unwrap_or(Item::DEFAULT_LOW_STOCK),
+        dealer_ids: fields.dealer_ids.unwrap_or_default(),
+    })
+}
+
+/// Reads an element of `item.update`.
+pub(super) fn read_update(value: &Value, place: Place, items: &Aliases, report: &mut Report) -> Option<ItemUpdate> {
+    let mut reader = Reader::open(value, place, report)?;
+    let found = report.problems.len();
+    let item = reader.reference("_id", items, report);
+    if item.is_none() && report.problems.len() == found {
+        report.missing(reader.place(), "_id", "is missing _id");
+    }
+    let fields = ItemFields::read(&mut reader, report);
+    let is_active = reader.flag("isActive", report);
+    report.bounds(reader.place(), &fields);
+    let group_id = if reader.is_null("groupId") { Some(None) } else { fields.group_id.map(Some) };
+    reader.warn_of_unknown(&ECHOED, report);
+    let ItemFields { name, price, stock, unit, group_id: _, description, low_stock_quantity, dealer_ids } = fields;
+    let changes =
+        ItemChanges { group_id, name, price, stock, low_stock_quantity, unit, description, dealer_ids, is_active, updated_at: None };
+    Some(ItemUpdate { item: item?, changes })
+}
+
+/// Reads an element of `item.delete`.
+pub(super) fn read_delete(value: &Value, place: Place, items: &Aliases, report: &mut Report) -> Option<Target<ItemId>> {
+    match reference_text(value) {
+        Some(text) if !text.is_empty() => resolve(text, items, &place.subject, place.path, report),
+        Some(_) => {
+            report.problem(place.path, ProblemCode::Missing, format!("{} is missing an id", place.subject));
+            None
+        }
+        None => {
+            let message = format!("{} must be an id: a string or a whole number", place.subject);
+            report.problem(place.path, ProblemCode::WrongType, message);
+            None
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! From bytes to a typed [`Batch`], or to all that is wrong with them.
+//!
+//! Everything here is decided from the request alone: JSON, shapes, bounds, dates, which alias a
+//! reference names. What the records say is for [`crate::plan`].
+
+mod alias;
+mod fingerprint;
+mod invalid;
+mod invoice;
+mod item;
+mod json;
+mod payment;
+mod reader;
+mod warning;
+
+pub use alias::{Alias, Target};
+pub use fingerprint::Fingerprint;
+pub use invalid::{Invalid, Problem, ProblemCode, Problems};
+pub use invoice::{LineProduct, NewInvoice, NewLine, complete_totals};
+pub use item::{ItemUpdate, NewItem};
+pub use payment::NewPayment;
+pub use warning::{Warning, WarningKind, Warnings};
+
+use serde_json::Value;
+
+use crate::model::{ClientId, ItemId};
+use alias::Aliases;
+use reader::{Place, Reader, Report};
+
+/// A phone's queue: well-formed operations, in the order in which they are applied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// `item.create`.
+    pub new_items: Vec<NewItem>,
+    /// `item.update`.
+    pub item_updates: Vec<ItemUpdate>,
+    /// `item.delete`.
+    pub item_deletes: Vec<Target<ItemId>>,
+    /// `invoice.create`.
+    pub new_invoices: Vec<NewInvoice>,
+    /// `payment.create`.
+    pub new_payments: Vec<NewPayment>,
+    /// What was read otherwise than the phone may have expected.
+    pub warnings: Warnings,
+    /// Tells this payload from others.
+    pub fingerprint: Fingerprint,
+}
+
+impl Batch {
+    /// Reads a request body. No body at all is an empty batch.
+    ///
+    /// # Errors
+    /// [`Invalid`], with all problems of shape at once.
+    pub fn parse(body: &[u8], client: &ClientId, max_operations: usize) -> Result<Self, Invalid> {
+        let body = if body.is_empty() { Value::Object(Default::default()) } else { read_json(body)? };
+        check_client(&body, client)?;
+        let mut report = Report::default();
+        let batch = read_batch(&body, max_operations, &mut report)?;
+        match Problems::of(report.problems) {
+            Some(problems) => Err(Invalid::Shape(problems)),
+            None => Ok(Self { warnings: report.warnings, ..batch }),
+        }
+    }
+
+    /// Whether it has no operation: a pure pull.
+    pub fn is_empty(&self) -> bool {
+        self.operations() == 0
+    }
+
+    /// The number of its operations.
+    pub fn operations(&self) -> usize {
+        self.new_items.len()
+            + self.item_updates.len()
+            + self.item_deletes.len()
+            + self.new_invoices.len()
+            + self.new_payments.len()
+    }
+
+    /// The number of ids that applying it takes at most: one for each record, a purchase history for
+    /// each invoice and each payment, and an item for each line.
+    pub fn ids(&self) -> usize {
+        let lines: usize = self.new_invoices.iter().map(|invoice| invoice.lines.len()).sum();
+        self.new_items.len() + 2 * self.new_invoices.len() + lines + 2 * self.new_payments.len()
+    }
+}
+
+/// Refuses a body whose `clientId` is not the token's.
+///
+/// # Errors
+/// [`Invalid::Json`], [`Invalid::Shape`] if the body is no object, or [`Invalid::ForeignClient`].
+pub fn check_body_client(body: &[u8], client: &ClientId) -> Result<(), Invalid> {
+    if body.is_empty() {
+        return Ok(());
+    }
+    let body = read_json(body)?;
+    check_client(&body, client)?;
+    let mut report = Report::default();
+    Reader::open(&body, root(), &mut report);
+    Problems::of(report.problems).map_or(Ok(()), |problems| Err(Invalid::Shape(problems)))
+}
+
+fn read_json(body: &[u8]) -> Result<Value, Invalid> {
+    json::parse(body).map_err(|e| Invalid::Json(e.to_string()))
+}
+
+fn check_client(body: &Value, client: &ClientId) -> Result<(), Invalid> {
+    match body.get("clientId") {
+        None | Some(Value::Null) => Ok(()),
+        Some(stated) if stated.as_str().is_some_and(|id| client.is(id.trim())) => Ok(()),
+        Some(_) => Err(Invalid::ForeignClient),
+    }
+}
+
+fn root() -> Place {
+    Place { path: String::new(), subject: "The batch".into() }
+}
+
+/// The lists of one section, each element with its place.
+type List<'a> = Vec<(&'a Value, Place)>;
+
+fn read_batch(body: &Value, max_operations: usize, report: &mut Report) -> Result<Batch, Invalid> {
+    let [mut new_items, mut updates, mut deletes, mut invoices, mut payments] = [const { List::new() }; 5];
+    if let Some(mut reader) = Reader::open(body, root(), report) {
+        if let Some(mut item) = section(&mut reader, "item", report) {
+            new_items = item.list("create", "Item create", report);
+            updates = item.list("update", "Item update", report);
+            deletes = item.list("delete", "Item delete", report);
+            item.warn_of_unknown(&[], report);
+        }
+        if let Some(mut invoice) = section(&mut reader, "invoice", report) {
+            invoices = invoice.list("create", "Invoice create", report);
+            invoice.warn_of_unknown(&[], report);
+        }
+        if let Some(mut payment) = section(&mut reader, "payment", report) {
+            payments = payment.list("create", "Payment create", report);
+            payment.warn_of_unknown(&[], report);
+        }
+        reader.warn_of_unknown(&["clientId"], report);
+    }
+    let lists = [&new_items, &updates, &deletes, &invoices, &payments];
+    check_size(lists.iter().map(|list| list.len()).sum(), &invoices, max_operations)?;
+
+    let [item_names, invoice_names, payment_names] = [&new_items, &invoices, &payments].map(aliases);
+    Ok(Batch {
+        new_items: read_all(new_items, |(value, place)| item::read_create(value, place, &item_names, report)),
+        item_updates: read_all(updates, |(value, place)| item::read_update(value, place, &item_names, report)),
+        item_deletes: read_all(deletes, |(value, place)| item::read_delete(value, place, &item_names, report)),
+        new_invoices: read_all(invoices, |(value, place)| invoice::read_create(value, place, &item_names, &invoice_names, report)),
+        new_payments: read_all(payments, |(value, place)| payment::read_create(value, place, &invoice_names, &payment_names, report)),
+        warnings: Warnings::default(),
+        fingerprint: Fingerprint::of(body),
+    })
+}
+
+fn section<'a>(reader: &mut Reader<'a>, name: &'static str, report: &mut Report) -> Option<Reader<'a>> {
+    let place = Place { path: reader.place().member(name), subject: format!("The section {name}") };
+    Reader::open(reader.value(name)?, place, report)
+}
+
+/// A batch may have ten times as many invoice lines as operations, so that plans stay in bounds too.
+fn check_size(operations: usize, invoices: &List<'_>, limit: usize) -> Result<(), Invalid> {
+    let lines = |(invoice, _): &(&Value, Place)| invoice.get("products").and_then(Value::as_array).map_or(0, Vec::len);
+    let lines: usize = invoices.iter().map(lines).sum();
+    if operations > limit || lines > limit.saturating_mul(10) { Err(Invalid::TooManyOperations { limit }) } else { Ok(()) }
+}
+
+fn aliases(creates: &List<'_>) -> Aliases {
+    let mut aliases = Aliases::default();
+    for (index, (create, _)) in creates.iter().enumerate() {
+        if let Some(alias) = create.get("_id").and_then(alias::reference_text).filter(|alias| !alias.is_empty()) {
+            aliases.add(index, &alias);
+        }
+    }
+    aliases
+}
+
+fn read_all<T>(list: List<'_>, read: impl FnMut((&Value, Place)) -> Option<T>) -> Vec<T> {
+    list.into_iter().filter_map(read).collect()
+}

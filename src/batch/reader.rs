@@ -1,0 +1,245 @@
+//! Reads the fields of one JSON object, and says all that is wrong with them.
+//!
+//! A reader looks at types only; the bounds stand as `validator` attributes on the wire structs, and
+//! [`Report::bounds`] puts both into the same words. Absent and null are the same everywhere but where
+//! a field says otherwise.
+
+use std::collections::BTreeSet;
+
+use bson::oid::ObjectId;
+use serde_json::{Map, Value};
+use validator::{Validate, ValidationErrors, ValidationErrorsKind};
+
+use super::alias::{Alias, Aliases, MOST_ALIAS_CHARACTERS, Target, reference_text};
+use super::invalid::{Problem, ProblemCode};
+use super::warning::{WarningKind, Warnings};
+use crate::model::{Amount, Timestamp};
+
+/// What was found while reading a batch.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub problems: Vec<Problem>,
+    pub warnings: Warnings,
+}
+
+/// Where a reader stands: the JSON pointer for programs and the subject for people.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub path: String,
+    pub subject: String,
+}
+
+/// The fields of one JSON object.
+pub(super) struct Reader<'a> {
+    place: Place,
+    fields: &'a Map<String, Value>,
+    read: BTreeSet<&'static str>,
+}
+
+impl Report {
+    /// Notes a problem with the value at `path`.
+    pub fn problem(&mut self, path: String, code: ProblemCode, message: String) {
+        self.problems.push(Problem { path, code, message });
+    }
+
+    /// Notes that a field is missing, in the words `{subject} {what}`.
+    pub fn missing(&mut self, place: &Place, field: &str, what: &str) {
+        self.problem(place.member(field), ProblemCode::Missing, format!("{} {what}", place.subject));
+    }
+
+    /// Checks the bounds of a wire struct, whose field names are those of the wire in snake case.
+    pub fn bounds(&mut self, place: &Place, wire: &impl Validate) {
+        let Err(ValidationErrors(fields)) = wire.validate() else { return };
+        let mut fields: Vec<_> = fields.into_iter().collect();
+        fields.sort_by(|one, other| one.0.cmp(&other.0));
+        for (field, kind) in fields {
+            let ValidationErrorsKind::Field(errors) = kind else { continue };
+            for error in errors {
+                let code = if error.code == "length" { ProblemCode::InvalidLength } else { ProblemCode::OutOfRange };
+                // Only our own text is told: `validator` also carries the rejected value.
+                let rule = error.message.unwrap_or_default();
+                let field = camel_case(&field);
+                let message = match rule.strip_prefix('!') {
+                    Some(fixed) => fixed.to_owned(),
+                    None => format!("{} must have {field} {rule}", place.subject),
+                };
+                self.problem(place.member(&field), code, message);
+            }
+        }
+    }
+}
+
+impl Place {
+    /// A place below this one.
+    pub fn member(&self, name: &str) -> String {
+        // RFC 6901, section 3: `~` and `/` are escaped.
+        format!("{}/{}", self.path, name.replace('~', "~0").replace('/', "~1"))
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// Opens an object; anything else is a problem. (A derived `Deserialize` would take a list by position.)
+    pub fn open(value: &'a Value, place: Place, report: &mut Report) -> Option<Self> {
+        let Some(fields) = value.as_object() else {
+            report.problem(place.path, ProblemCode::WrongType, format!("{} must be an object", place.subject));
+            return None;
+        };
+        Some(Self { place, fields, read: BTreeSet::new() })
+    }
+
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// A field's value; absent and null are `None`.
+    pub fn value(&mut self, name: &'static str) -> Option<&'a Value> {
+        self.read.insert(name);
+        self.fields.get(name).filter(|value| !value.is_null())
+    }
+
+    /// Whether a field is there and null.
+    pub fn is_null(&self, name: &str) -> bool {
+        self.fields.get(name).is_some_and(Value::is_null)
+    }
+
+    /// A text, trimmed.
+    pub fn text(&mut self, name: &'static str, report: &mut Report) -> Option<String> {
+        let value = self.value(name)?;
+        value.as_str().map(|text| text.trim().to_owned()).or_else(|| self.wrong(name, "a string", report))
+    }
+
+    /// A text of which blank is as good as none.
+    pub fn nonblank_text(&mut self, name: &'static str, report: &mut Report) -> Option<String> {
+        self.text(name, report).filter(|text| !text.is_empty())
+    }
+
+    /// An amount, rounded to 4 places.
+    pub fn amount(&mut self, name: &'static str, report: &mut Report) -> Option<Amount> {
+        let value = self.value(name)?;
+        let Value::Number(number) = value else { return self.wrong(name, "a number", report) };
+        match Amount::from_json(number) {
+            Ok(amount) => Some(amount),
+            Err(out_of_range) => {
+                let message = format!("{} has a {name} that {out_of_range}", self.place.subject);
+                report.problem(self.place.member(name), ProblemCode::OutOfRange, message);
+                None
+            }
+        }
+    }
+
+    pub fn flag(&mut self, name: &'static str, report: &mut Report) -> Option<bool> {
+        let value = self.value(name)?;
+        value.as_bool().or_else(|| self.wrong(name, "true or false", report))
+    }
+
+    /// A day or a point in time.
+    pub fn time(&mut self, name: &'static str, report: &mut Report) -> Option<Timestamp> {
+        let text = self.text(name, report)?;
+        let at = Timestamp::parse(&text);
+        if at.is_none() {
+            let message = format!("{} has a {name} that is neither YYYY-MM-DD nor RFC 3339", self.place.subject);
+            report.problem(self.place.member(name), ProblemCode::InvalidDate, message);
+        }
+        at
+    }
+
+    /// The id of a record that other services make.
+    pub fn id<Id: From<ObjectId>>(&mut self, name: &'static str, report: &mut Report) -> Option<Id> {
+        let value = self.value(name)?;
+        parse_id(value).or_else(|| self.no_id(self.place.member(name), name, report))
+    }
+
+    /// A list of such ids.
+    pub fn ids<Id: From<ObjectId>>(&mut self, name: &'static str, report: &mut Report) -> Option<Vec<Id>> {
+        let value = self.value(name)?;
+        let Some(values) = value.as_array() else { return self.wrong(name, "a list", report) };
+        let id = |(index, value)| {
+            parse_id(value).or_else(|| self.no_id(format!("{}/{index}", self.place.member(name)), name, report))
+        };
+        Some(values.iter().enumerate().filter_map(id).collect())
+    }
+
+    /// A reference to a record of this batch or of the store; blank is as good as none.
+    pub fn reference<Id: From<ObjectId>>(&mut self, name: &'static str, aliases: &Aliases, report: &mut Report) -> Option<Target<Id>> {
+        let value = self.value(name)?;
+        let Some(text) = reference_text(value) else { return self.wrong(name, "a string or a whole number", report) };
+        if text.is_empty() {
+            return None;
+        }
+        resolve(text, aliases, &self.place.subject, self.place.member(name), report)
+    }
+
+    /// What a create calls its record, if no other create calls its record so. An `_id` that is neither
+    /// a string nor a whole number is just stripped.
+    pub fn alias(&mut self, aliases: &Aliases, report: &mut Report) -> Option<Alias> {
+        let alias = reference_text(self.value("_id")?).filter(|text| !text.is_empty())?;
+        if alias.chars().count() > MOST_ALIAS_CHARACTERS {
+            let message = format!("{} must have an _id of at most {MOST_ALIAS_CHARACTERS} characters", self.place.subject);
+            report.problem(self.place.member("_id"), ProblemCode::InvalidLength, message);
+        }
+        aliases.is_unique(&alias).then_some(alias)
+    }
+
+    /// The elements of a list, each with its place `{path}/{name}/{index}`.
+    pub fn list(&mut self, name: &'static str, subject: &str, report: &mut Report) -> Vec<(&'a Value, Place)> {
+        let Some(value) = self.value(name) else { return Vec::new() };
+        let Some(values) = value.as_array() else {
+            self.wrong::<()>(name, "a list", report);
+            return Vec::new();
+        };
+        let path = self.place.member(name);
+        let place = |index| Place { path: format!("{path}/{index}"), subject: format!("{subject} at index {index}") };
+        values.iter().enumerate().map(|(index, value)| (value, place(index))).collect()
+    }
+
+    /// Warns of every field that was not read, less those of a normalised record that phones echo back.
+    pub fn warn_of_unknown(self, echoed: &[&str], report: &mut Report) {
+        for name in self.fields.keys() {
+            if !self.read.contains(name.as_str()) && !echoed.contains(&name.as_str()) {
+                let field: String = name.chars().take(200).collect();
+                report.warnings.push(self.place.member(&field), WarningKind::UnknownField { field });
+            }
+        }
+    }
+
+    fn wrong<T>(&self, name: &str, expected: &str, report: &mut Report) -> Option<T> {
+        let message = format!("{} has a wrong {name}: {expected} is expected", self.place.subject);
+        report.problem(self.place.member(name), ProblemCode::WrongType, message);
+        None
+    }
+
+    fn no_id<T>(&self, path: String, name: &str, report: &mut Report) -> Option<T> {
+        let message = format!("{} has a wrong {name}: 24 hex digits are expected", self.place.subject);
+        report.problem(path, ProblemCode::InvalidId, message);
+        None
+    }
+}
+
+/// Finds out what a reference names; an ambiguous one is a problem.
+pub(super) fn resolve<Id: From<ObjectId>>(
+    text: String,
+    aliases: &Aliases,
+    subject: &str,
+    path: String,
+    report: &mut Report,
+) -> Option<Target<Id>> {
+    let target = aliases.resolve(&text);
+    if target.is_none() {
+        let message = format!("{subject} refers to {text}, which several creates of this batch are called");
+        report.problem(path, ProblemCode::AmbiguousReference, message);
+    }
+    target
+}
+
+fn parse_id<Id: From<ObjectId>>(value: &Value) -> Option<Id> {
+    ObjectId::parse_str(value.as_str()?.trim()).ok().map(Id::from)
+}
+
+fn camel_case(snake: &str) -> String {
+    let mut words = snake.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let (head, tail) = word.split_at(word.len().min(1));
+        name + &head.to_uppercase() + tail
+    })
+}

@@ -1,0 +1,105 @@
+//! What the server did otherwise than the phone may have expected, though it did the rest.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::model::Amount;
+
+/// One thing to know about a batch that was applied all the same.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Warning {
+    /// JSON pointer (RFC 6901) to the value in the request body; empty for the whole batch.
+    pub path: String,
+    /// What it is about.
+    #[serde(flatten)]
+    pub kind: WarningKind,
+}
+
+/// The kinds of warnings, each with what a program needs to act on it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum WarningKind {
+    /// A field that the contract does not know was ignored.
+    UnknownField {
+        /// Its name, cut at 200 characters.
+        field: String,
+    },
+    /// A group, customer or dealer that this store does not know was kept as given.
+    UnknownReference {
+        /// `group`, `customer` or `dealer`.
+        kind: String,
+        /// The id as stored.
+        id: String,
+    },
+    /// The stock was too small for a line and stays as it was.
+    InsufficientStock {
+        /// The item.
+        item_id: String,
+        /// Its name.
+        item_name: String,
+        /// The stock that is there.
+        available: Amount,
+        /// The quantity that was sold.
+        requested: Amount,
+    },
+    /// More warnings than are listed one by one.
+    WarningsOmitted {
+        /// How many.
+        count: i64,
+    },
+}
+
+impl Warning {
+    /// As `warnings[]` of the answer.
+    pub fn to_json(&self) -> Value {
+        let path = &self.path;
+        match &self.kind {
+            WarningKind::UnknownField { field } => {
+                json!({"code": "unknown_field", "path": path, "message": format!("Unknown field ignored: {field}")})
+            }
+            WarningKind::UnknownReference { kind, id } => {
+                json!({"code": "unknown_reference", "path": path, "message": format!("Unknown {kind}: {id}"), "id": id})
+            }
+            WarningKind::InsufficientStock { item_id, item_name, available, requested } => json!({
+                "code": "insufficient_stock",
+                "path": path,
+                "message": format!("Not enough stock of {item_name}: {available} available, {requested} sold"),
+                "itemId": item_id,
+                "available": available.to_json(),
+                "requested": requested.to_json(),
+            }),
+            WarningKind::WarningsOmitted { count } => {
+                json!({"code": "warnings_omitted", "path": path, "message": format!("{count} more warnings"), "count": count})
+            }
+        }
+    }
+}
+
+/// The warnings of one batch. At most 1000 are kept and the rest counted, so that receipts stay small.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Warnings {
+    listed: Vec<Warning>,
+    omitted: i64,
+}
+
+impl Warnings {
+    const MOST: usize = 1000;
+
+    /// Adds one.
+    pub fn push(&mut self, path: String, kind: WarningKind) {
+        if self.listed.len() < Self::MOST {
+            self.listed.push(Warning { path, kind });
+        } else {
+            self.omitted += 1;
+        }
+    }
+
+    /// All that were kept, with a last one that counts the rest.
+    pub fn into_list(mut self) -> Vec<Warning> {
+        if self.omitted > 0 {
+            let kind = WarningKind::WarningsOmitted { count: self.omitted };
+            self.listed.push(Warning { path: String::new(), kind });
+        }
+        self.listed
+    }
+}

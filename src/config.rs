@@ -1,0 +1,154 @@
+//! What an operator can set, each by its environment variable or its flag.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
+
+/// The configuration of a server.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// Address to listen on
+    #[arg(long, env = "HOST", default_value = "127.0.0.1", global = true)]
+    pub host: IpAddr,
+
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, env = "PORT", default_value_t = 10000, global = true)]
+    pub port: u16,
+
+    /// MongoDB connection string; without it the embedded engine is used
+    #[arg(long, env = "MONGO_URL", hide_env_values = true, global = true)]
+    pub mongo_url: Option<Secret>,
+
+    /// Database, when the connection string names none
+    #[arg(long, env = "MONGO_DB_NAME", default_value = "vivekaDB", global = true)]
+    pub mongo_db_name: String,
+
+    /// Where the embedded engine keeps its file
+    #[arg(long, env = "DATA_DIR", default_value = "./data", global = true)]
+    pub data_dir: PathBuf,
+
+    /// HS256 secret of the tokens, at least 32 bytes. Without it one is made in the data directory, which
+    /// is allowed only with the embedded engine on a loopback address
+    #[arg(long, env = "JWT_SECRET", hide_env_values = true, global = true)]
+    pub jwt_secret: Option<Secret>,
+
+    /// Refuse a batch that writes and has no idempotency key
+    #[arg(long, env = "REQUIRE_IDEMPOTENCY_KEY", default_value = "false", default_missing_value = "true",
+          num_args = 0..=1, require_equals = true, value_parser = BoolishValueParser::new(), global = true)]
+    pub require_idempotency_key: bool,
+
+    /// Largest body of one batch, in bytes after decompression
+    #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 16 << 20, value_parser = at_least::<1024>, global = true)]
+    pub max_body_bytes: usize,
+
+    /// Most operations of one batch
+    #[arg(long, env = "MAX_OPERATIONS", default_value_t = 10_000, value_parser = at_least::<1>, global = true)]
+    pub max_operations: usize,
+
+    /// How many days receipts are kept; 0 keeps them for ever
+    #[arg(long, env = "RECEIPT_DAYS", default_value_t = 400, global = true)]
+    pub receipt_days: u32,
+
+    /// Bytes of finished answers that are kept for retries
+    #[arg(long, env = "REPLAY_CACHE_BYTES", default_value_t = 32 << 20, global = true)]
+    pub replay_cache_bytes: u64,
+
+    /// What to log: a level, or a filter in the syntax of the tracing crate
+    #[arg(long, env = "LOG", default_value = "info", global = true)]
+    pub log: String,
+
+    /// How to log
+    #[arg(long, env = "LOG_FORMAT", default_value = "text", global = true)]
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// A value that must not be shown. Its `Debug` does not.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+/// A wrong configuration, in one line that names the setting and never shows a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+impl Config {
+    /// The shortest secret that is allowed, in bytes: as long as the hash that HS256 uses (RFC 7518, 3.2).
+    pub const SHORTEST_SECRET: usize = 32;
+
+    /// The MongoDB connection string, if MongoDB is the engine. An empty one is none.
+    pub fn mongo_url(&self) -> Option<&str> {
+        self.mongo_url.as_ref().map(Secret::expose).filter(|url| !url.is_empty())
+    }
+
+    /// The secret of the tokens, if the operator set one. An empty one is none.
+    pub fn jwt_secret(&self) -> Option<&str> {
+        self.jwt_secret.as_ref().map(Secret::expose).filter(|secret| !secret.is_empty())
+    }
+
+    /// Checks what one setting alone cannot tell.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |text: &str| Err(ConfigError(text.to_owned()));
+        match self.jwt_secret() {
+            Some(secret) if secret.len() < Self::SHORTEST_SECRET => {
+                return refuse("JWT_SECRET must be at least 32 bytes long");
+            }
+            None if self.mongo_url().is_some() => return refuse("JWT_SECRET must be set when MONGO_URL is"),
+            None if !self.host.is_loopback() => {
+                return refuse("JWT_SECRET must be set when HOST is not a loopback address");
+            }
+            _ => {}
+        }
+        if let Some(url) = self.mongo_url() {
+            crate::store::mongo::check_url(url).map_err(|e| ConfigError(format!("MONGO_URL is invalid: {e}")))?;
+        }
+        Ok(())
+    }
+}
+
+impl Secret {
+    /// The value itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(hidden)")
+    }
+}
+
+impl From<String> for Secret {
+    fn from(value: String) -> Self {
+        Self(value)
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(value: &str) -> Self {
+        Self(value.to_owned())
+    }
+}
+
+fn at_least<const LEAST: usize>(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(value) if value >= LEAST => Ok(value),
+        Ok(_) => Err(format!("must be at least {LEAST}")),
+        Err(e) => Err(format!("{e}")),
+    }
+}

@@ -1,0 +1,45 @@
+//! Everything of one client, as the answer's `data` shows it.
+
+mod normalize;
+
+use bson::RawDocumentBuf;
+
+use crate::model::{Collection, Revision};
+
+/// One consistent snapshot of one client's records, as the store keeps them.
+#[derive(Debug, Clone, Default)]
+pub struct Dataset {
+    /// The client's commit counter in this snapshot.
+    pub revision: Revision,
+    records: [Vec<RawDocumentBuf>; Collection::ALL.len()],
+}
+
+impl Dataset {
+    /// A snapshot without records so far.
+    pub fn new(revision: Revision) -> Self {
+        Self { revision, ..Self::default() }
+    }
+
+    /// Adds a record; those of one collection come in `_id` order.
+    pub fn push(&mut self, collection: Collection, record: RawDocumentBuf) {
+        self.records[collection as usize].push(record);
+    }
+
+    /// The records of one collection in `_id` order.
+    pub fn records(&self, collection: Collection) -> &[RawDocumentBuf] {
+        &self.records[collection as usize]
+    }
+
+    /// Appends the JSON object `{itemGroups: [..], items: [..], ..}` in normalised form.
+    ///
+    /// # Errors
+    /// A record that is not valid BSON.
+    pub fn write_json(&self, out: &mut Vec<u8>) -> Result<(), bson::error::Error> {
+        for (index, collection) in Collection::ALL.into_iter().enumerate() {
+            out.push(if index == 0 { b'{' } else { b',' });
+            normalize::write_list(collection, self.records(collection), out)?;
+        }
+        out.push(b'}');
+        Ok(())
+    }
+}

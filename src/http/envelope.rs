@@ -1,0 +1,62 @@
+//! What is around every request: its id, its span in the log, and the envelope of its errors.
+
+use std::time::Instant;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use tracing::Instrument;
+
+use super::error::ApiError;
+use crate::clock::Stamp;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Gives a request its id and every error its JSON body, and logs what the outside is not told.
+///
+/// # Errors
+/// None: an error becomes an answer here.
+pub async fn envelope(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let id = request_id(request.headers());
+    let span = tracing::info_span!("request", request.id = id, http.method = %request.method(), http.path = request.path());
+    let http_request = request.request().clone();
+    async move {
+        let started = Instant::now();
+        let mut response = match next.call(request).await {
+            Ok(response) => match response.response().error().map(ApiError::from) {
+                Some(error) => response.into_response(answer(&error, &id)),
+                None => response.map_into_boxed_body(),
+            },
+            Err(error) => ServiceResponse::new(http_request, answer(&ApiError::from(&error), &id)),
+        };
+        let value = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("unprintable"));
+        response.headers_mut().insert(REQUEST_ID, value);
+        let (status, elapsed_ms) = (response.status().as_u16(), started.elapsed().as_millis() as u64);
+        tracing::debug!(http.status = status, elapsed_ms, "answered");
+        Ok(response)
+    }
+    .instrument(span)
+    .await
+}
+
+fn answer(error: &ApiError, id: &str) -> actix_web::HttpResponse {
+    match error.inside() {
+        Some(inside) => tracing::error!(error = inside, "request failed"),
+        None => tracing::debug!(error = %error, "request refused"),
+    }
+    error.respond(id)
+}
+
+/// The request's own id if it is sane, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let sane = |id: &&str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+        (1..=128).contains(&id.len()) && id.bytes().all(allowed)
+    };
+    let own = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane);
+    own.map_or_else(|| Stamp::take(1).ids().map(|id| id.to_hex()).next().unwrap_or_default(), str::to_owned)
+}

@@ -1,0 +1,234 @@
+//! What goes wrong, as the phone is told. The only file that names status codes.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use serde_json::{Value, json};
+
+use crate::batch::{Invalid, Problems};
+use crate::plan::Reject;
+use crate::store::{ExecuteError, StoreError};
+
+/// Why a request was not answered with success. What is in [`ApiError::Unavailable`] and
+/// [`ApiError::Internal`] is for the log alone.
+#[derive(Debug, Clone)]
+pub enum ApiError {
+    /// No such route.
+    NotFound,
+    /// The route has no such method, only this one.
+    MethodNotAllowed(&'static str),
+    /// No valid token.
+    Unauthorized,
+    /// The body names another client than the token.
+    ClientMismatch,
+    /// The body broke off, or could not be read.
+    BrokenBody,
+    /// The body is not of the coding that it is said to be of.
+    MalformedEncoding(&'static str),
+    /// The body is not JSON; the text says where.
+    MalformedJson(String),
+    /// The body is no batch.
+    InvalidBatch(Problems),
+    /// The idempotency key is none; the text says why.
+    KeyInvalid(&'static str),
+    /// The batch writes and has no key, and this server asks for one.
+    KeyRequired,
+    /// The body is larger than this many bytes.
+    PayloadTooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// The batch has more operations than this.
+    TooManyOperations {
+        /// The limit.
+        limit: usize,
+    },
+    /// A content coding that this server does not know.
+    UnsupportedEncoding,
+    /// The records say no.
+    Rejected(Problems),
+    /// The key was committed with another payload.
+    KeyReused,
+    /// The same batch is being worked on.
+    InProgress,
+    /// Too much is waiting.
+    Overloaded,
+    /// The store is away.
+    Unavailable(String),
+    /// A bug.
+    Internal(String),
+}
+
+/// What one kind of error looks like from the outside.
+struct Face {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+/// Seconds after which a phone may try again.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+impl ApiError {
+    /// The answer with its JSON envelope.
+    pub fn respond(&self, request_id: &str) -> HttpResponse {
+        let Face { status, code, message } = self.face();
+        let mut response = HttpResponseBuilder::new(status);
+        match self {
+            Self::MethodNotAllowed(allowed) => drop(response.insert_header((ALLOW, *allowed))),
+            Self::Unauthorized => drop(response.insert_header((WWW_AUTHENTICATE, "Bearer"))),
+            _ if self.is_worth_a_retry() => drop(response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS))),
+            _ => {}
+        }
+        let errors = self.errors();
+        let (success, id) = (false, request_id);
+        response.json(json!({"success": success, "message": message, "code": code, "errors": errors, "requestId": id}))
+    }
+
+    /// What the log says of the inside; `None` where the outside knows it all.
+    pub fn inside(&self) -> Option<&str> {
+        match self {
+            Self::Unavailable(inside) | Self::Internal(inside) => Some(inside),
+            _ => None,
+        }
+    }
+
+    fn face(&self) -> Face {
+        let (status, code, message) = match self {
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "Not found".into()),
+            Self::MethodNotAllowed(_) => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed".into())
+            }
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Invalid or expired token".into()),
+            Self::ClientMismatch => {
+                (StatusCode::FORBIDDEN, "client_mismatch", "clientId does not match the token".into())
+            }
+            Self::BrokenBody => (StatusCode::BAD_REQUEST, "malformed_json", "The body could not be read".into()),
+            Self::MalformedEncoding(coding) => {
+                (StatusCode::BAD_REQUEST, "malformed_json", format!("The body is not valid {coding}"))
+            }
+            Self::MalformedJson(detail) => {
+                (StatusCode::BAD_REQUEST, "malformed_json", format!("The body is not valid JSON: {detail}"))
+            }
+            Self::InvalidBatch(problems) => (StatusCode::BAD_REQUEST, "invalid_batch", problems.message().into()),
+            Self::KeyInvalid(reason) => (StatusCode::BAD_REQUEST, "idempotency_key_invalid", (*reason).into()),
+            Self::KeyRequired => (
+                StatusCode::BAD_REQUEST,
+                "idempotency_key_required",
+                "A batch that writes needs the header X-Idempotency-Key".into(),
+            ),
+            Self::PayloadTooLarge { limit } => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "payload_too_large",
+                format!("The body is larger than {limit} bytes"),
+            ),
+            Self::TooManyOperations { limit } => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_many_operations",
+                format!("The batch has more than {limit} operations, or more than ten times as many invoice lines"),
+            ),
+            Self::UnsupportedEncoding => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_encoding",
+                "Content-Encoding must be gzip, br, zstd or identity".into(),
+            ),
+            Self::Rejected(problems) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "batch_rejected", problems.message().into())
+            }
+            Self::KeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "The idempotency key was used for another batch".into(),
+            ),
+            Self::InProgress => (
+                StatusCode::CONFLICT,
+                "sync_in_progress",
+                "This batch is still being worked on; send it again with the same key".into(),
+            ),
+            Self::Overloaded => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "The server is overloaded; nothing was applied; send it again".into(),
+            ),
+            Self::Unavailable(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "store_unavailable",
+                "The store is unavailable; send it again with the same key".into(),
+            ),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal error".into()),
+        };
+        Face { status, code, message }
+    }
+
+    fn is_worth_a_retry(&self) -> bool {
+        matches!(self, Self::InProgress | Self::Overloaded | Self::Unavailable(_))
+    }
+
+    fn errors(&self) -> Value {
+        match self {
+            Self::InvalidBatch(problems) | Self::Rejected(problems) => problems.to_json(),
+            _ => json!([]),
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.face().message)
+    }
+}
+
+/// The envelope in `http/mod.rs` puts the body on, where the request's id is known.
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.face().status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::new(self.status_code())
+    }
+}
+
+/// Errors of the framework itself.
+impl From<&actix_web::Error> for ApiError {
+    fn from(error: &actix_web::Error) -> Self {
+        match error.as_error::<Self>() {
+            Some(ours) => ours.clone(),
+            None if error.as_response_error().status_code().is_client_error() => Self::BrokenBody,
+            None => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<Invalid> for ApiError {
+    fn from(invalid: Invalid) -> Self {
+        match invalid {
+            Invalid::Json(detail) => Self::MalformedJson(detail),
+            Invalid::ForeignClient => Self::ClientMismatch,
+            Invalid::TooManyOperations { limit } => Self::TooManyOperations { limit },
+            Invalid::Shape(problems) => Self::InvalidBatch(problems),
+        }
+    }
+}
+
+impl From<ExecuteError> for ApiError {
+    fn from(error: ExecuteError) -> Self {
+        match error {
+            ExecuteError::Rejected(Reject::Problems(problems)) => Self::Rejected(problems),
+            ExecuteError::Rejected(Reject::KeyReused) => Self::KeyReused,
+            ExecuteError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Overloaded => Self::Overloaded,
+            StoreError::Unavailable(inside) => Self::Unavailable(inside),
+            StoreError::Internal(inside) => Self::Internal(inside),
+        }
+    }
+}

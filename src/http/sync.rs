@@ -1,0 +1,157 @@
+//! `POST /api/sync`: here is my queue; give me the truth back.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Value, json};
+
+use super::App;
+use super::auth::Caller;
+use super::body;
+use super::encoding::Coding;
+use super::error::ApiError;
+use super::idempotency::{self, Answer, Slot};
+use crate::batch::Batch;
+use crate::clock::Stamp;
+use crate::dataset::Dataset;
+use crate::model::ClientId;
+use crate::plan::{IdMap, Idempotent, IdempotencyKey, Planner, Receipt, SyncPlanner, Synced};
+
+/// Longer than the store's own deadline, so that who waits hears the outcome where there is one.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// From here on work is moved off the workers.
+const LARGE: usize = 64 << 10;
+/// Below this size an answer is not worth compressing.
+const SMALL: usize = 1 << 10;
+
+/// Applies the batch, all or nothing and exactly once, and answers with everything of the client.
+///
+/// # Errors
+/// [`ApiError`], whatever the table in API.md says.
+pub async fn sync(
+    request: HttpRequest,
+    Caller(client): Caller,
+    payload: web::Payload,
+    app: web::Data<App>,
+) -> Result<HttpResponse, ApiError> {
+    let key = idempotency::key(request.headers())?;
+    let body = body::read(request.headers(), payload, &app).await?;
+    let batch = parse(body, client, &app).await?;
+    if key.is_none() && app.limits.require_idempotency_key && !batch.is_empty() {
+        return Err(ApiError::KeyRequired);
+    }
+    let answer = answer(client, key, batch, &app).await?;
+    respond(answer, request.headers(), &app).await
+}
+
+async fn parse(body: Vec<u8>, client: ClientId, app: &App) -> Result<Batch, ApiError> {
+    let (large, max_operations) = (body.len() >= LARGE, app.limits.max_operations);
+    let parse = move || Batch::parse(&body, &client, max_operations);
+    Ok(if large { app.blocking(parse).await?? } else { parse()? })
+}
+
+/// Does the work on a task of its own, which goes on when the phone hangs up, and waits for it.
+async fn answer(
+    client: ClientId,
+    key: Option<IdempotencyKey>,
+    batch: Batch,
+    app: &web::Data<App>,
+) -> Result<Answer, ApiError> {
+    let inner = app.clone();
+    let work = async move {
+        // A pull changes nothing, so there is nothing to remember and nothing to share.
+        let Some(key) = key.filter(|_| !batch.is_empty()) else { return work(client, None, batch, &inner).await };
+        let slot = Slot { client, key: key.clone(), fingerprint: batch.fingerprint.clone() };
+        let shared = inner.replays.share(slot, work(client, Some(key), batch, &inner)).await;
+        shared.map_err(Arc::unwrap_or_clone)
+    };
+    tokio::time::timeout(LONGEST_WAIT, app.run(work)).await.map_err(|_| ApiError::InProgress)??
+}
+
+/// Executes the batch, if it has any operation, and reads the dataset.
+async fn work(client: ClientId, key: Option<IdempotencyKey>, batch: Batch, app: &App) -> Result<Answer, ApiError> {
+    let (receipt, replayed) = if batch.is_empty() {
+        (Receipt { warnings: batch.warnings.into_list(), ..Receipt::default() }, false)
+    } else {
+        let outcome = app.store.execute(&client, planner(key, batch)).await?;
+        tracing::info!(
+            client.id = %client, revision = outcome.receipt.revision.0, replayed = outcome.replayed,
+            summary = ?outcome.receipt.summary, "batch committed"
+        );
+        (outcome.receipt, outcome.replayed)
+    };
+    let dataset = app.store.dataset(&client).await?;
+    let revision = dataset.revision;
+    app.replays.saw(client, revision).await;
+    let body = app.blocking(move || encode(receipt, &dataset)).await??;
+    Ok(Answer { body: body.into(), revision, replayed })
+}
+
+fn planner(key: Option<IdempotencyKey>, batch: Batch) -> Arc<dyn Planner> {
+    let stamp = Stamp::take(batch.ids());
+    let (fingerprint, at) = (batch.fingerprint.clone(), stamp.time());
+    let inner = SyncPlanner::new(Arc::new(batch), stamp);
+    match key {
+        Some(key) => Arc::new(Idempotent { inner, key, fingerprint, at }),
+        None => Arc::new(inner),
+    }
+}
+
+/// The answer's JSON: what came of the batch, then everything of the client. A pull has no revision of
+/// its own and tells the dataset's.
+fn encode(receipt: Receipt, dataset: &Dataset) -> Result<Vec<u8>, ApiError> {
+    let revision = if receipt.revision.0 == 0 { dataset.revision } else { receipt.revision };
+    let head = json!({
+        "success": true,
+        "message": "Sync completed successfully",
+        "summary": receipt.summary,
+        "synced": synced(&receipt.synced),
+        "idMap": id_map(receipt.id_map),
+        "warnings": receipt.warnings.iter().map(|warning| warning.to_json()).collect::<Value>(),
+        "revision": revision.0,
+    });
+    let mut out = head.to_string().into_bytes();
+    out.pop();
+    out.extend_from_slice(b",\"data\":");
+    dataset.write_json(&mut out).map_err(|e| ApiError::Internal(e.to_string()))?;
+    out.push(b'}');
+    Ok(out)
+}
+
+fn synced(synced: &Synced) -> Value {
+    json!({
+        "itemsCreated": texts(&synced.items_created),
+        "itemsUpdated": texts(&synced.items_updated),
+        "itemsDeleted": texts(&synced.items_deleted),
+        "invoicesCreated": texts(&synced.invoices_created),
+        "paymentsCreated": texts(&synced.payments_created),
+    })
+}
+
+fn texts(ids: &[impl Display]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
+}
+
+fn id_map(map: IdMap) -> Value {
+    fn object(pairs: Vec<(String, impl Display)>) -> BTreeMap<String, String> {
+        pairs.into_iter().map(|(alias, id)| (alias, id.to_string())).collect()
+    }
+    json!({"items": object(map.items), "invoices": object(map.invoices), "payments": object(map.payments)})
+}
+
+async fn respond(answer: Answer, headers: &HeaderMap, app: &App) -> Result<HttpResponse, ApiError> {
+    let mut response = HttpResponse::Ok();
+    response.content_type("application/json").insert_header((header::VARY, "Accept-Encoding"));
+    if answer.replayed {
+        response.insert_header(("Idempotency-Replayed", "true"));
+    }
+    let coding = Coding::accepted(headers);
+    let (Some(name), true) = (coding.name(), answer.body.len() >= SMALL) else { return Ok(response.body(answer.body)) };
+    let encoded = app.blocking(move || coding.encode(&answer.body)).await?;
+    let encoded = encoded.map_err(|e| ApiError::Internal(e.to_string()))?;
+    Ok(response.insert_header((header::CONTENT_ENCODING, name)).body(encoded))
+}

@@ -1,0 +1,79 @@
+//! Identifiers. Each kind of record has an id type of its own, so that one cannot stand for another.
+
+use std::fmt;
+
+use bson::oid::ObjectId;
+use serde::{Deserialize, Serialize};
+
+/// The tenant: the shop whose data a request may touch, and the only source of tenancy.
+///
+/// Whoever holds a value of this type may read and write that shop's data, so there is one way to
+/// make one from the outside: from the claim of a token whose signature was checked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ClientId(ObjectId);
+
+impl ClientId {
+    /// Reads the `clientId` claim of a verified token: exactly 24 hex digits, of either case.
+    pub fn from_verified_claim(claim: &str) -> Option<Self> {
+        ObjectId::parse_str(claim).ok().map(Self)
+    }
+
+    /// Whether a `clientId` that a request states is this client.
+    pub fn is(&self, stated: &str) -> bool {
+        ObjectId::parse_str(stated).is_ok_and(|id| id == self.0)
+    }
+
+    /// The id as databases hold it.
+    pub fn object_id(&self) -> ObjectId {
+        self.0
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientId({})", self.0)
+    }
+}
+
+/// A client's commit counter: 0 before its first commit, then +1 for each committed batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revision(pub i64);
+
+impl Revision {
+    /// The revision of the commit after this one.
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// Declares the id type of one kind of record.
+macro_rules! record_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub bson::oid::ObjectId);
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl From<bson::oid::ObjectId> for $name {
+            fn from(id: bson::oid::ObjectId) -> Self {
+                Self(id)
+            }
+        }
+    };
+}
+
+pub(super) use record_id;

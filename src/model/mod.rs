@@ -1,0 +1,26 @@
+//! The nouns of the books: identifiers, amounts, times and the six kinds of records.
+//!
+//! Nothing here knows HTTP or a database driver. Records are written in the field names and BSON
+//! types of the existing Viveka databases, which is what their `Serialize` implementations produce.
+
+mod amount;
+mod collection;
+mod customer;
+mod group;
+mod ids;
+mod invoice;
+mod item;
+mod payment;
+mod purchase;
+mod timestamp;
+
+pub use amount::{Amount, OutOfRange};
+pub use collection::Collection;
+pub use customer::CustomerId;
+pub use group::GroupId;
+pub use ids::{ClientId, Revision};
+pub use invoice::{Invoice, InvoiceId, InvoiceLine, StatedTotals, Totals, invoice_number};
+pub use item::{DealerId, Item, ItemChanges, ItemId};
+pub use payment::{Payment, PaymentId};
+pub use purchase::{Purchase, PurchaseId};
+pub use timestamp::Timestamp;

@@ -1,0 +1,128 @@
+//! Puts the parts together, listens, and stops without cutting anything off.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
+use actix_web::{HttpServer, web};
+use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{Config, ConfigError};
+use crate::http::auth::Tokens;
+use crate::http::{self, App, Limits};
+use crate::secret_file;
+use crate::store::Store;
+use crate::store::embedded::{EmbeddedStore, OpenError};
+use crate::store::mongo::{MongoOptions, MongoStore};
+
+/// Why a server did not start or did not go on, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The embedded store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// MongoDB cannot be reached.
+    #[error("cannot use MONGO_URL: {0}")]
+    Mongo(crate::store::StoreError),
+    /// The data directory holds no secret and takes none.
+    #[error("cannot keep a secret in DATA_DIR: {0}")]
+    Secret(io::Error),
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    /// The operating system failed the server.
+    #[error("the server failed: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// The client of the token that a development start prints.
+pub const DEMO_CLIENT: &str = "64b000000000000000000001";
+
+/// Serves until the process is told to stop. Call it on the main, multi-threaded runtime.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn serve(config: Config) -> Result<(), ServeError> {
+    config.check()?;
+    let address = SocketAddr::new(config.host, config.port);
+    let listener = TcpListener::bind(address).map_err(|e| ServeError::Listen(address, e))?;
+    let address = listener.local_addr()?;
+    let tokens = tokens(&config)?;
+    let demo_token = config.jwt_secret().is_none().then(|| tokens.mint(DEMO_CLIENT, 30)).flatten();
+    let store = open_store(&config).await?;
+    let limits = Limits {
+        max_body_bytes: config.max_body_bytes,
+        max_operations: config.max_operations,
+        require_idempotency_key: config.require_idempotency_key,
+    };
+    let app = App::new(store, tokens, limits, config.replay_cache_bytes, Handle::current());
+
+    let data = web::Data::new(app.clone());
+    let server = HttpServer::new(move || {
+        actix_web::App::new().app_data(data.clone()).wrap(from_fn(http::envelope)).configure(http::routes)
+    });
+    let server = server.listen(listener)?.disable_signals().shutdown_timeout(30).run();
+    let stopper = Handle::current().spawn(stop_on_signal(server.handle()));
+    tracing::info!(address = %address, "listening");
+    if let Some(token) = demo_token {
+        tracing::info!("no JWT_SECRET is set; for development, paste this:\n\n{}\n", demo(address, &token));
+    }
+    server.await?;
+    stopper.abort();
+    // Work of requests that are gone may still be under way.
+    let _ = tokio::time::timeout(Duration::from_secs(30), app.finish()).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The tokens of the configured secret, or of the one in the data directory.
+///
+/// # Errors
+/// [`ServeError::Secret`].
+pub fn tokens(config: &Config) -> Result<Tokens, ServeError> {
+    match config.jwt_secret() {
+        Some(secret) => Ok(Tokens::new(secret)),
+        None => secret_file::read_or_create(&config.data_dir).map(|s| Tokens::new(&s)).map_err(ServeError::Secret),
+    }
+}
+
+async fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
+    match config.mongo_url() {
+        Some(url) => {
+            let options = MongoOptions {
+                url: url.to_owned(),
+                database: config.mongo_db_name.clone(),
+                receipt_days: config.receipt_days,
+            };
+            Ok(Arc::new(MongoStore::connect(options).await.map_err(ServeError::Mongo)?))
+        }
+        None => Ok(Arc::new(EmbeddedStore::open(&config.data_dir, config.receipt_days)?)),
+    }
+}
+
+/// SIGTERM and Ctrl-C let what is in flight finish.
+async fn stop_on_signal(server: ServerHandle) -> io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    server.stop(true).await;
+    Ok(())
+}
+
+/// A line that sends a whole offline day: a new item, an invoice for it, and a payment on that.
+fn demo(address: SocketAddr, token: &str) -> String {
+    let day = r#"{"item":{"create":[{"_id":1,"name":"Masala tea","price":12.5,"stock":100}]},"invoice":{"create":[{"_id":1,"products":[{"productId":1,"quantity":2}]}]},"payment":{"create":[{"invoiceId":1,"amount":25}]}}"#;
+    format!(
+        "curl -s http://{address}/api/sync -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' -H \"X-Idempotency-Key: $(date +%s%N)\" -d '{day}'"
+    )
+}

@@ -1,0 +1,294 @@
+//! The tables of the file. Every key starts with the client's id, so that no range crosses clients.
+
+use std::collections::HashSet;
+
+use bson::oid::ObjectId;
+use bson::raw::RawDocument;
+use bson::{Document, RawDocumentBuf};
+use redb::{Database, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+
+use super::super::StoreError;
+use super::super::records::{self, Change, ChangeKind};
+use super::failed;
+use crate::clock;
+use crate::dataset::Dataset;
+use crate::model::{ClientId, Collection, InvoiceId, Revision};
+use crate::plan::{IdempotencyKey, NumberSearch, ReadSet, Snapshot, StoredReceipt};
+
+/// Client, collection, `_id` -> the record, the same BSON as in MongoDB.
+const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
+/// Client -> revision and number of the next invoice.
+const CLIENTS: TableDefinition<'_, &[u8], (i64, i64)> = TableDefinition::new("clients");
+/// Client, idempotency key -> the receipt as BSON.
+const RECEIPTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("receipts");
+/// Milliseconds of the commit, then the receipt's key: finds old receipts.
+const RECEIPT_AGES: TableDefinition<'_, (i64, &[u8]), ()> = TableDefinition::new("receipt_ages");
+/// Client, invoice number: taken numbers.
+const NUMBERS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("invoice_numbers");
+/// Client, invoice id: invoices that have a purchase history.
+const PURCHASED: TableDefinition<'_, &[u8], ()> = TableDefinition::new("purchased_invoices");
+
+/// Makes the tables of a new file, so that readers find them.
+pub(super) fn create(database: &Database) -> Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    transaction.open_table(RECORDS)?;
+    transaction.open_table(CLIENTS)?;
+    transaction.open_table(RECEIPTS)?;
+    transaction.open_table(RECEIPT_AGES)?;
+    transaction.open_table(NUMBERS)?;
+    transaction.open_table(PURCHASED)?;
+    Ok(transaction.commit()?)
+}
+
+/// Everything of one client as one read transaction sees it.
+pub(super) fn dataset(transaction: &ReadTransaction, client: &ClientId) -> Result<Dataset, StoreError> {
+    let clients = transaction.open_table(CLIENTS).map_err(failed)?;
+    let records = transaction.open_table(RECORDS).map_err(failed)?;
+    let mut dataset = Dataset::new(counters(&clients, client)?.0);
+    for collection in Collection::ALL {
+        let (first, last) = (record_key(client, collection, [0; 12]), record_key(client, collection, [255; 12]));
+        for entry in records.range::<&[u8]>(&first[..]..=&last[..]).map_err(failed)? {
+            let (_, record) = entry.map_err(failed)?;
+            dataset.push(collection, raw(record.value())?.to_owned());
+        }
+    }
+    Ok(dataset)
+}
+
+/// All tables, open for writing.
+pub(super) struct Tables<'txn> {
+    records: Table<'txn, &'static [u8], &'static [u8]>,
+    clients: Table<'txn, &'static [u8], (i64, i64)>,
+    receipts: Table<'txn, &'static [u8], &'static [u8]>,
+    receipt_ages: Table<'txn, (i64, &'static [u8]), ()>,
+    numbers: Table<'txn, &'static [u8], ()>,
+    purchased: Table<'txn, &'static [u8], ()>,
+}
+
+impl<'txn> Tables<'txn> {
+    /// Opens them in a transaction.
+    pub fn open(transaction: &'txn WriteTransaction) -> Result<Self, StoreError> {
+        Ok(Self {
+            records: transaction.open_table(RECORDS).map_err(failed)?,
+            clients: transaction.open_table(CLIENTS).map_err(failed)?,
+            receipts: transaction.open_table(RECEIPTS).map_err(failed)?,
+            receipt_ages: transaction.open_table(RECEIPT_AGES).map_err(failed)?,
+            numbers: transaction.open_table(NUMBERS).map_err(failed)?,
+            purchased: transaction.open_table(PURCHASED).map_err(failed)?,
+        })
+    }
+
+    /// Loads what a planner reads.
+    pub fn load(&self, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
+        let (revision, next_invoice) = counters(&self.clients, client)?;
+        let mut snapshot = Snapshot { revision, next_invoice, ..Snapshot::default() };
+        for id in &reads.items {
+            if let Some(item) = self.read(client, Collection::Items, id.0, records::stored_item)? {
+                snapshot.items.insert(*id, item);
+            }
+        }
+        for id in &reads.invoices {
+            let has_purchase = self.has_purchase(client, *id)?;
+            let decode = |record: &RawDocument| records::stored_invoice(record, has_purchase);
+            if let Some(invoice) = self.read(client, Collection::Invoices, id.0, decode)? {
+                snapshot.invoices.insert(*id, invoice);
+            }
+        }
+        snapshot.groups = self.existing(client, Collection::ItemGroups, reads.groups.iter().map(|id| id.0))?;
+        snapshot.customers = self.existing(client, Collection::ClientCustomers, reads.customers.iter().map(|id| id.0))?;
+        snapshot.taken_numbers = self.taken_numbers(client, next_invoice, reads.free_numbers)?;
+        snapshot.receipt = reads.receipt.as_ref().map_or(Ok(None), |key| self.receipt(client, key))?;
+        Ok(snapshot)
+    }
+
+    /// Applies one change to a record, and keeps the tables that find records in step.
+    pub fn apply(&mut self, client: &ClientId, change: &Change) -> Result<(), StoreError> {
+        let key = record_key(client, change.collection, change.id.bytes());
+        let bytes = match change.kind {
+            ChangeKind::Insert => encode(&change.fields)?,
+            ChangeKind::Set => {
+                let stored = self.records.get(&key[..]).map_err(failed)?;
+                let stored = stored.ok_or_else(|| StoreError::Internal(format!("no record {} to change", change.id)))?;
+                let mut record = decode::<Document>(stored.value())?;
+                record.extend(change.fields.clone());
+                encode(&record)?
+            }
+        };
+        let replaced = self.records.insert(&key[..], &bytes[..]).map_err(failed)?.is_some();
+        if replaced && change.kind == ChangeKind::Insert {
+            return Err(StoreError::Internal(format!("a record {} exists already", change.id)));
+        }
+        self.index(client, change)
+    }
+
+    /// Makes a commit the client's newest.
+    pub fn advance(&mut self, client: &ClientId, revision: Revision, next_invoice: Option<i64>) -> Result<(), StoreError> {
+        let next_invoice = next_invoice.map_or_else(|| counters(&self.clients, client).map(|(_, next)| next), Ok)?;
+        self.set_counters(client, revision, next_invoice)
+    }
+
+    /// Sets the client's revision and the number of its next invoice.
+    pub fn set_counters(&mut self, client: &ClientId, revision: Revision, next_invoice: i64) -> Result<(), StoreError> {
+        self.clients.insert(&client_key(client)[..], (revision.0, next_invoice)).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Keeps a receipt under its key.
+    pub fn remember(&mut self, client: &ClientId, receipt: &StoredReceipt) -> Result<(), StoreError> {
+        let key = receipt_key(client, &receipt.key);
+        let bytes = encode(&records::document(receipt)?)?;
+        self.receipts.insert(&key[..], &bytes[..]).map_err(failed)?;
+        let age = receipt.created_at.date_time().timestamp_millis();
+        self.receipt_ages.insert((age, &key[..]), ()).map_err(failed)?;
+        Ok(())
+    }
+
+    fn index(&mut self, client: &ClientId, change: &Change) -> Result<(), StoreError> {
+        let fields = &change.fields;
+        if let (Collection::Invoices, Ok(number)) = (change.collection, fields.get_str("invoiceNumber")) {
+            self.numbers.insert(&number_key(client, number)[..], ()).map_err(failed)?;
+        }
+        if let (Collection::PurchaseHistories, Ok(invoice)) = (change.collection, fields.get_object_id("invoiceId")) {
+            self.purchased.insert(&purchased_key(client, InvoiceId(invoice))[..], ()).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn read<T>(
+        &self,
+        client: &ClientId,
+        collection: Collection,
+        id: ObjectId,
+        decode: impl FnOnce(&RawDocument) -> T,
+    ) -> Result<Option<T>, StoreError> {
+        let record = self.records.get(&record_key(client, collection, id.bytes())[..]).map_err(failed)?;
+        record.map(|record| raw(record.value()).map(decode)).transpose()
+    }
+
+    fn existing<Id: From<ObjectId> + Eq + std::hash::Hash>(
+        &self,
+        client: &ClientId,
+        collection: Collection,
+        ids: impl Iterator<Item = ObjectId>,
+    ) -> Result<HashSet<Id>, StoreError> {
+        let found = ids.map(|id| Ok(self.read(client, collection, id, |_| ())?.map(|()| id.into())));
+        found.filter_map(Result::transpose).collect()
+    }
+
+    fn has_purchase(&self, client: &ClientId, invoice: InvoiceId) -> Result<bool, StoreError> {
+        Ok(self.purchased.get(&purchased_key(client, invoice)[..]).map_err(failed)?.is_some())
+    }
+
+    fn taken_numbers(&self, client: &ClientId, next: i64, free: usize) -> Result<HashSet<String>, StoreError> {
+        let mut search = NumberSearch::new(next, free);
+        while let Some(window) = search.window() {
+            let mut taken = Vec::new();
+            for number in window {
+                if self.numbers.get(&number_key(client, &number)[..]).map_err(failed)?.is_some() {
+                    taken.push(number);
+                }
+            }
+            search.found(taken);
+        }
+        Ok(search.into_taken())
+    }
+
+    fn receipt(&self, client: &ClientId, key: &IdempotencyKey) -> Result<Option<StoredReceipt>, StoreError> {
+        let stored = self.receipts.get(&receipt_key(client, key)[..]).map_err(failed)?;
+        stored.map(|receipt| decode(receipt.value())).transpose()
+    }
+}
+
+/// Removes old receipts, some at a time and once an hour, so that no batch waits long for it.
+pub(super) struct ReceiptSweep {
+    /// How long receipts are kept, in milliseconds; 0 keeps them for ever.
+    keep: i64,
+    /// When the next sweep is due, in milliseconds.
+    due: i64,
+}
+
+impl ReceiptSweep {
+    const HOUR: i64 = 3_600_000;
+    const MOST: usize = 10_000;
+
+    /// The first sweep is due at once.
+    pub fn new(receipt_days: u32) -> Self {
+        Self { keep: i64::from(receipt_days) * 24 * Self::HOUR, due: i64::MIN }
+    }
+
+    /// Removes what is too old, if it is time.
+    pub fn run_if_due(&mut self, database: &Database) -> Result<(), StoreError> {
+        let now = clock::now().date_time().timestamp_millis();
+        if self.keep == 0 || now < self.due {
+            return Ok(());
+        }
+        let mut transaction = database.begin_write().map_err(failed)?;
+        transaction.set_quick_repair(true);
+        let old = remove_receipts_before(now - self.keep, &mut Tables::open(&transaction)?)?;
+        if old > 0 { transaction.commit().map_err(failed)? } else { transaction.abort().map_err(failed)? }
+        // With more to remove the next batch goes on.
+        self.due = if old < Self::MOST { now + Self::HOUR } else { now };
+        Ok(())
+    }
+}
+
+fn remove_receipts_before(age: i64, tables: &mut Tables<'_>) -> Result<usize, StoreError> {
+    let mut old = Vec::new();
+    for entry in tables.receipt_ages.range(..(age, &[][..])).map_err(failed)?.take(ReceiptSweep::MOST) {
+        let (age, key) = { let entry = entry.map_err(failed)?; let (age, key) = entry.0.value(); (age, key.to_vec()) };
+        old.push((age, key));
+    }
+    for (age, key) in &old {
+        tables.receipt_ages.remove((*age, &key[..])).map_err(failed)?;
+        tables.receipts.remove(&key[..]).map_err(failed)?;
+    }
+    Ok(old.len())
+}
+
+/// A client's revision and the number of its next invoice.
+fn counters(
+    clients: &impl ReadableTable<&'static [u8], (i64, i64)>,
+    client: &ClientId,
+) -> Result<(Revision, i64), StoreError> {
+    let stored = clients.get(&client_key(client)[..]).map_err(failed)?;
+    let (revision, next_invoice) = stored.map_or((0, 1), |counters| counters.value());
+    Ok((Revision(revision), next_invoice))
+}
+
+fn client_key(client: &ClientId) -> [u8; 12] {
+    client.object_id().bytes()
+}
+
+fn record_key(client: &ClientId, collection: Collection, id: [u8; 12]) -> [u8; 25] {
+    let mut key = [0; 25];
+    key[..12].copy_from_slice(&client_key(client));
+    // The number is part of the file's format: collections keep their places in the enum.
+    key[12] = collection as u8;
+    key[13..].copy_from_slice(&id);
+    key
+}
+
+fn receipt_key(client: &ClientId, key: &IdempotencyKey) -> Vec<u8> {
+    [&client_key(client)[..], key.as_str().as_bytes()].concat()
+}
+
+fn number_key(client: &ClientId, number: &str) -> Vec<u8> {
+    [&client_key(client)[..], number.as_bytes()].concat()
+}
+
+fn purchased_key(client: &ClientId, invoice: InvoiceId) -> Vec<u8> {
+    [client_key(client), invoice.0.bytes()].concat()
+}
+
+fn raw(bytes: &[u8]) -> Result<&RawDocument, StoreError> {
+    RawDocument::from_bytes(bytes).map_err(|e| StoreError::Internal(e.to_string()))
+}
+
+fn encode(document: &Document) -> Result<Vec<u8>, StoreError> {
+    RawDocumentBuf::try_from(document).map(RawDocumentBuf::into_bytes).map_err(|e| StoreError::Internal(e.to_string()))
+}
+
+fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+    bson::deserialize_from_slice(bytes).map_err(|e| StoreError::Internal(e.to_string()))
+}

@@ -1,0 +1,142 @@
+//! The writer: one thread that plans and applies waiting batches, and commits them together.
+//!
+//! An fsync costs the same for one batch as for many, so the thread takes all that wait (64 at most),
+//! plans and applies one after another in one transaction, commits once, and only then answers: until
+//! the commit even a reject may rest on a batch of the same group.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use redb::Database;
+use tokio::sync::oneshot;
+
+use super::super::records;
+use super::super::{ExecuteError, Outcome, StoreError};
+use super::failed;
+use super::tables::{ReceiptSweep, Tables};
+use crate::model::ClientId;
+use crate::plan::{Decision, Plan, Planner, Reject};
+
+/// The way to the writer thread. Dropping it ends the thread after all that waits.
+#[derive(Debug)]
+pub(super) struct Writer {
+    jobs: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Job {
+    client: ClientId,
+    planner: Arc<dyn Planner>,
+    answer: oneshot::Sender<Result<Outcome, ExecuteError>>,
+}
+
+impl Writer {
+    /// Batches that may wait; one more is told that the store is overloaded.
+    const QUEUE: usize = 1024;
+    /// Batches that share a commit.
+    const GROUP: usize = 64;
+
+    /// Starts the thread.
+    pub fn start(database: Arc<Database>, receipt_days: u32) -> Self {
+        let (jobs, queue) = sync_channel(Self::QUEUE);
+        let sweep = ReceiptSweep::new(receipt_days);
+        let thread = std::thread::spawn(move || run(&database, &queue, sweep));
+        Self { jobs: Some(jobs), thread: Some(thread) }
+    }
+
+    /// Hands over a batch and waits until it is committed or refused.
+    pub async fn execute(&self, client: ClientId, planner: Arc<dyn Planner>) -> Result<Outcome, ExecuteError> {
+        let (answer, answered) = oneshot::channel();
+        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+        jobs.try_send(Job { client, planner, answer }).map_err(|e| match e {
+            TrySendError::Full(_) => StoreError::Overloaded,
+            TrySendError::Disconnected(_) => gone(),
+        })?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+/// Waits for the thread, so that the file is closed when the store is.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been printed already.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn gone() -> StoreError {
+    StoreError::Unavailable("the writer thread is gone".into())
+}
+
+fn run(database: &Database, queue: &Receiver<Job>, mut sweep: ReceiptSweep) {
+    while let Ok(first) = queue.recv() {
+        let group: Vec<Job> = std::iter::once(first).chain(queue.try_iter().take(Writer::GROUP - 1)).collect();
+        match commit(database, &group) {
+            Ok(results) => {
+                for (job, result) in group.into_iter().zip(results) {
+                    // A phone that hung up takes no answer.
+                    let _ = job.answer.send(result.map_err(ExecuteError::from));
+                }
+            }
+            Err(error) => refuse(group, &error),
+        }
+        if let Err(error) = sweep.run_if_due(database) {
+            tracing::error!(%error, "cannot remove old receipts");
+        }
+    }
+}
+
+/// Runs a group in one transaction. An error means that nothing of the group was written.
+fn commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, Reject>>, StoreError> {
+    let mut transaction = database.begin_write().map_err(failed)?;
+    // Opens at once after a crash, instead of walking the whole file.
+    transaction.set_quick_repair(true);
+    let mut tables = Tables::open(&transaction)?;
+    let mut wrote = false;
+    let mut results = Vec::with_capacity(group.len());
+    for job in group {
+        results.push(match plan(job, &tables)? {
+            Ok(Decision::Commit(plan)) => {
+                apply(&job.client, &plan, &mut tables)?;
+                wrote = true;
+                Ok(Outcome { receipt: plan.receipt, replayed: false })
+            }
+            Ok(Decision::Replay(receipt)) => Ok(Outcome { receipt, replayed: true }),
+            Err(reject) => Err(reject),
+        });
+    }
+    drop(tables);
+    if wrote { transaction.commit().map_err(failed)? } else { transaction.abort().map_err(failed)? }
+    Ok(results)
+}
+
+/// Plans a batch on what the transaction holds. A planner that panics must not take the thread along.
+fn plan(job: &Job, tables: &Tables<'_>) -> Result<Result<Decision, Reject>, StoreError> {
+    let snapshot = tables.load(&job.client, &job.planner.reads())?;
+    catch_unwind(AssertUnwindSafe(|| job.planner.plan(&snapshot)))
+        .map_err(|_| StoreError::Internal("planning panicked".into()))
+}
+
+fn apply(client: &ClientId, plan: &Plan, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+    for change in records::changes(client, plan)? {
+        tables.apply(client, &change)?;
+    }
+    tables.advance(client, plan.receipt.revision, plan.next_invoice)?;
+    plan.remember.as_ref().map_or(Ok(()), |receipt| tables.remember(client, receipt))
+}
+
+fn refuse(group: Vec<Job>, error: &StoreError) {
+    for job in group {
+        let error = match error {
+            StoreError::Overloaded => StoreError::Overloaded,
+            StoreError::Unavailable(text) => StoreError::Unavailable(text.clone()),
+            StoreError::Internal(text) => StoreError::Internal(text.clone()),
+        };
+        let _ = job.answer.send(Err(error.into()));
+    }
+}

@@ -1,0 +1,97 @@
+//! Where the books are kept: one contract, three engines.
+
+mod records;
+
+pub mod embedded;
+pub mod mongo;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::dataset::Dataset;
+use crate::model::ClientId;
+use crate::plan::{Planner, Receipt, Reject};
+
+/// A store of all clients' books.
+///
+/// # Isolation
+/// `execute` is atomic and durable: when it returns `Ok`, the whole plan survives a crash of the server
+/// and of the store; when it returns [`ExecuteError::Rejected`], nothing was written; when it returns
+/// [`ExecuteError::Store`], all of the plan was written or nothing, which a retry with the same
+/// idempotency key finds out. The batches of one client run one after another, in the order of their
+/// revisions, which have no gaps: the snapshot that a planner is given holds every earlier commit of that
+/// client and no part of a later one. `execute` may call `plan` more than once.
+///
+/// # Visibility
+/// `dataset` is one consistent snapshot of one client, which holds every batch whose `execute` had
+/// returned `Ok` before it was called. A client sees its own records only: an id of another client's
+/// record is an id of nothing, in `execute` as in `dataset`. (On a lone mongod a program other than this
+/// server may see the middle of a batch.)
+///
+/// # Cancellation
+/// Dropping the future of `execute` may leave the outcome open, though never half done. Who calls it
+/// runs it on a task of its own, to its end.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Loads what the planner reads, lets it plan, and commits the plan.
+    ///
+    /// # Errors
+    /// [`ExecuteError`].
+    async fn execute(&self, client: &ClientId, planner: Arc<dyn Planner>) -> Result<Outcome, ExecuteError>;
+
+    /// Everything of one client.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn dataset(&self, client: &ClientId) -> Result<Dataset, StoreError>;
+
+    /// Asks the store whether it can work.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot.
+    async fn ping(&self) -> Result<Health, StoreError>;
+}
+
+/// What came of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Its receipt.
+    pub receipt: Receipt,
+    /// Whether it had been committed before, so that nothing was written now.
+    pub replayed: bool,
+}
+
+/// Why a batch was not committed, or is not known to be.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// The rules say no.
+    #[error(transparent)]
+    Rejected(#[from] Reject),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why the store could not do its work. The texts are for the log, never for a client.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Too much is waiting. Nothing was applied.
+    #[error("the store is overloaded")]
+    Overloaded,
+    /// The store is away or did not answer in time. The outcome is settled by a retry with the same key.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// Something that cannot happen did. Nothing was applied.
+    #[error("internal error of the store: {0}")]
+    Internal(String),
+}
+
+/// What a store says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// The engine's name: `embedded` or `mongodb`.
+    pub engine: &'static str,
+    /// Whether other programs never see the middle of a batch.
+    pub transactional: bool,
+}

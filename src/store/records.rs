@@ -1,0 +1,93 @@
+//! Records as all engines keep them: BSON documents in the field names of the Viveka database.
+
+use bson::oid::ObjectId;
+use bson::raw::{RawBsonRef, RawDocument};
+use bson::Document;
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+use crate::model::{Amount, ClientId, Collection, Revision};
+use crate::plan::{Plan, StoredInvoice, StoredItem, Write};
+
+/// One write, ready for a database: what all records carry is added.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Change {
+    pub collection: Collection,
+    pub id: ObjectId,
+    pub kind: ChangeKind,
+    /// The whole record to insert (with `_id` and `clientId`), or the fields to set.
+    pub fields: Document,
+}
+
+/// Whether a change makes a record or sets fields of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ChangeKind {
+    Insert,
+    Set,
+}
+
+/// A plan's writes as changes of one client's records, in the plan's order.
+pub(super) fn changes(client: &ClientId, plan: &Plan) -> Result<Vec<Change>, StoreError> {
+    plan.writes.iter().map(|write| change(client, plan.receipt.revision, write)).collect()
+}
+
+fn change(client: &ClientId, revision: Revision, write: &Write) -> Result<Change, StoreError> {
+    let (collection, id, kind, fields) = match write {
+        Write::InsertItem(item) => (Collection::Items, item.id.0, ChangeKind::Insert, document(item)?),
+        Write::UpdateItem(id, changes) => (Collection::Items, id.0, ChangeKind::Set, document(changes)?),
+        Write::InsertInvoice(invoice) => (Collection::Invoices, invoice.id.0, ChangeKind::Insert, document(invoice)?),
+        Write::SettleInvoice(id, settlement) => (Collection::Invoices, id.0, ChangeKind::Set, document(settlement)?),
+        Write::InsertPayment(payment) => (Collection::Payments, payment.id.0, ChangeKind::Insert, document(payment)?),
+        Write::InsertPurchase(purchase) => {
+            (Collection::PurchaseHistories, purchase.id.0, ChangeKind::Insert, document(purchase)?)
+        }
+    };
+    let mut change = Change { collection, id, kind, fields };
+    if kind == ChangeKind::Insert {
+        change.fields.insert("clientId", client.object_id());
+    }
+    change.fields.insert("revision", revision.0);
+    Ok(change)
+}
+
+/// Any of our own types as a document.
+pub(super) fn document(value: &impl Serialize) -> Result<Document, StoreError> {
+    bson::serialize_to_document(value).map_err(|e| StoreError::Internal(e.to_string()))
+}
+
+/// What the rules look at of a stored item.
+pub(super) fn stored_item(record: &RawDocument) -> StoredItem {
+    StoredItem {
+        name: text(record, "name"),
+        price: amount(record, "price"),
+        stock: amount(record, "stock").unwrap_or_default(),
+    }
+}
+
+/// What the rules look at of a stored invoice; whether it has a purchase history is told elsewhere.
+pub(super) fn stored_invoice(record: &RawDocument, has_purchase: bool) -> StoredInvoice {
+    StoredInvoice {
+        total_amount: amount(record, "totalAmount"),
+        paid_amount: match field(record, "paidAmount") {
+            None => Some(Amount::ZERO),
+            Some(value) => Amount::from_bson(value),
+        },
+        customer_id: field(record, "clientCustomerId").and_then(|value| value.as_object_id()).map(Into::into),
+        customer_phone: text(record, "clientCustomerPhone").unwrap_or_default(),
+        has_purchase,
+    }
+}
+
+fn amount(record: &RawDocument, name: &str) -> Option<Amount> {
+    Amount::from_bson(field(record, name)?)
+}
+
+fn text(record: &RawDocument, name: &str) -> Option<String> {
+    field(record, name)?.as_str().map(str::to_owned)
+}
+
+/// A field's value; absent, null and undecodable are `None`.
+fn field<'a>(record: &'a RawDocument, name: &str) -> Option<RawBsonRef<'a>> {
+    record.get(name).ok().flatten().filter(|value| !matches!(value, RawBsonRef::Null))
+}

@@ -1,0 +1,26 @@
+//! Logging, to standard error.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, ConfigError, LogFormat};
+
+/// Starts logging for the whole process.
+///
+/// # Errors
+/// `LOG` is no filter.
+pub fn start(config: &Config) -> Result<(), ConfigError> {
+    let filter = EnvFilter::builder()
+        .parse(&config.log)
+        .map_err(|e| ConfigError(format!("LOG is invalid: {e}")))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match config.log_format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}

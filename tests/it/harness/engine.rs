@@ -1,0 +1,64 @@
+//! The engines that every behaviour is tested on.
+
+use std::sync::OnceLock;
+
+use super::mongod::Topology;
+use super::server::{Server, Setup};
+
+/// Where a server keeps its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// In a file of its own.
+    Embedded,
+    /// In a MongoDB that has transactions.
+    ReplicaSet,
+    /// In a MongoDB that has none.
+    LoneMongod,
+}
+
+impl Engine {
+    /// The server on this engine that the tests of this process share; each takes a client of its own.
+    pub fn server(self) -> &'static Server {
+        static EMBEDDED: OnceLock<Server> = OnceLock::new();
+        static REPLICA_SET: OnceLock<Server> = OnceLock::new();
+        static LONE_MONGOD: OnceLock<Server> = OnceLock::new();
+        let shared = match self {
+            Self::Embedded => &EMBEDDED,
+            Self::ReplicaSet => &REPLICA_SET,
+            Self::LoneMongod => &LONE_MONGOD,
+        };
+        shared.get_or_init(|| Server::start(&Setup::on(self)))
+    }
+
+    /// The kind of MongoDB below it, if any.
+    pub fn topology(self) -> Option<Topology> {
+        match self {
+            Self::Embedded => None,
+            Self::ReplicaSet => Some(Topology::ReplicaSet),
+            Self::LoneMongod => Some(Topology::Lone),
+        }
+    }
+}
+
+/// Makes one test per engine of each function: `embedded::NAME`, `replica_set::NAME` and `lone_mongod::NAME`.
+///
+/// Use it once per module, for all functions of that module:
+/// `on_every_engine! { fn sells_one_item(server: &Server) { .. } fn .. }`
+macro_rules! on_every_engine {
+    // The inner step: one module, whose tests call the functions beside it.
+    (@module $module:ident $engine:ident $($test:ident)+) => {
+        mod $module {
+            $(#[test]
+            fn $test() {
+                super::$test($crate::harness::Engine::$engine.server());
+            })+
+        }
+    };
+    ($($(#[$about:meta])* fn $test:ident($server:ident: &Server) $body:block)+) => {
+        $($(#[$about])* fn $test($server: &$crate::harness::Server) $body)+
+        $crate::harness::on_every_engine!(@module embedded Embedded $($test)+);
+        $crate::harness::on_every_engine!(@module replica_set ReplicaSet $($test)+);
+        $crate::harness::on_every_engine!(@module lone_mongod LoneMongod $($test)+);
+    };
+}
+pub(crate) use on_every_engine;

@@ -1,0 +1,173 @@
+//! The real server binary as a child process.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::child::Child;
+use super::engine::Engine;
+use super::mongod::{Mongod, unique_name};
+use super::scratch;
+use super::token::TEST_SECRET;
+
+/// How a server is started and where its data lies; two servers of one setup share the data.
+#[derive(Clone)]
+pub struct Setup {
+    env: BTreeMap<String, String>,
+    _data_dir: Option<Arc<TempDir>>,
+}
+
+impl Setup {
+    /// The embedded engine on a new, empty data directory.
+    pub fn embedded() -> Self {
+        let dir = scratch::fresh_dir("data-");
+        let mut setup = Self::common().data_dir(dir.path());
+        setup._data_dir = Some(Arc::new(dir));
+        setup
+    }
+
+    /// The given engine on a new, empty store; for MongoDB that is a database in the shared mongod.
+    pub fn on(engine: Engine) -> Self {
+        match engine.topology() {
+            None => Self::embedded(),
+            Some(topology) => Self::at(Mongod::shared(topology)),
+        }
+    }
+
+    /// A new, empty database in this very mongod.
+    pub fn at(mongod: &Mongod) -> Self {
+        Self::common().env("MONGO_URL", mongod.url()).database(unique_name("it"))
+    }
+
+    /// Sets a variable of the server's environment.
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.env.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Leaves a variable out of the server's environment.
+    pub fn without(mut self, name: &str) -> Self {
+        self.env.remove(name);
+        self
+    }
+
+    /// Keeps the embedded engine's data in this directory.
+    pub fn data_dir(self, path: &Path) -> Self {
+        let path = path.to_str().expect("a path in UTF-8");
+        self.env("DATA_DIR", path)
+    }
+
+    /// Keeps the data in this MongoDB database.
+    pub fn database(self, name: impl Into<String>) -> Self {
+        self.env("MONGO_DB_NAME", name)
+    }
+
+    /// What every server is started with.
+    fn common() -> Self {
+        let setup = Self { env: BTreeMap::new(), _data_dir: None };
+        setup
+            .env("HOST", "127.0.0.1")
+            .env("PORT", "0")
+            .env("LOG", "info")
+            .env("LOG_FORMAT", "json")
+            .env("JWT_SECRET", TEST_SECRET)
+    }
+
+    /// Starts the binary.
+    fn launch(&self) -> Child {
+        let binary = PathBuf::from(env!("CARGO_BIN_EXE_viveka-sync"));
+        let env: Vec<_> = self.env.clone().into_iter().collect();
+        Child::start(&binary, &[], &env)
+    }
+}
+
+/// A server that listens, until it is ended or dropped.
+pub struct Server {
+    child: Child,
+    address: String,
+    setup: Setup,
+}
+
+impl Server {
+    /// Starts one and waits until it listens.
+    pub fn start(setup: &Setup) -> Self {
+        let child = setup.launch();
+        let address = child.find_line(START_DEADLINE, listening_address);
+        let Some(address) = address else {
+            panic!("the server does not listen:\n{}", child.lines().join("\n"));
+        };
+        Self { child, address, setup: setup.clone() }
+    }
+
+    /// Starts one that must end by itself, with a failure and without listening; gives what it printed.
+    pub fn refused(setup: &Setup) -> String {
+        let child = setup.launch();
+        let status = child.exit(START_DEADLINE);
+        let printed = child.lines().join("\n");
+        match status {
+            Some(0) => panic!("the server ended as if all were well:\n{printed}"),
+            Some(_) => printed,
+            None => panic!("the server started:\n{printed}"),
+        }
+    }
+
+    /// Its base URL, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// Everything it has logged so far.
+    pub fn log(&self) -> Vec<String> {
+        self.child.lines()
+    }
+
+    /// The first log line, past or future, that `wanted` accepts.
+    pub fn wait_for_log(&self, mut wanted: impl FnMut(&str) -> bool) -> String {
+        let line = self.child.find_line(LOG_DEADLINE, |line| wanted(line).then(|| line.to_owned()));
+        line.unwrap_or_else(|| panic!("no such log line in:\n{}", self.log().join("\n")))
+    }
+
+    /// Ends it with SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill();
+    }
+
+    /// Asks it to end with SIGTERM; gives its exit status (128 + n if signal n ended it).
+    pub fn terminate(&mut self) -> i32 {
+        self.child.terminate();
+        self.child
+            .exit(TERMINATE_DEADLINE)
+            .unwrap_or_else(|| panic!("the server goes on after SIGTERM:\n{}", self.log().join("\n")))
+    }
+
+    /// Ends it with SIGKILL if it still runs, and starts it anew on the same data; its address and log are new.
+    pub fn restart(&mut self) {
+        self.child.kill();
+        *self = Self::start(&self.setup);
+    }
+}
+
+/// The address in the log line that says that the server listens.
+fn listening_address(line: &str) -> Option<String> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let fields = &line["fields"];
+    (fields["message"] == "listening").then(|| fields["address"].as_str().map(str::to_owned))?
+}
+
+/// How long a start may take.
+const START_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long a log line may take.
+const LOG_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long an orderly end may take.
+const TERMINATE_DEADLINE: Duration = Duration::from_secs(30);
