@@ -11,9 +11,7 @@ use crate::config::{Config, ConfigError, LogFormat};
 /// # Errors
 /// `LOG` is no filter.
 pub fn start(config: &Config) -> Result<(), ConfigError> {
-    let filter = EnvFilter::builder()
-        .parse(&config.log)
-        .map_err(|e| ConfigError(format!("LOG is invalid: {e}")))?;
+    let filter = EnvFilter::builder().parse(&config.log).map_err(|e| ConfigError(format!("LOG is invalid: {e}")))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -82,17 +82,28 @@ mod tests {
     #[test]
     fn spelling_does_not_matter() {
         let one = fingerprint(r#"{"item":{"create":[{"name":"é","price":10}]},"payment":null}"#);
-        let other = fingerprint(
-            r#" {"payment" : null, "clientId": "x", "item":{"create":[{"price":1.0e1,"name":"\u00e9"}]}}"#,
-        );
+        let other =
+            fingerprint(r#" {"payment" : null, "clientId": "x", "item":{"create":[{"price":1.0e1,"name":"\u00e9"}]}}"#);
         assert_eq!(one, other);
     }
 
     #[test]
     fn content_matters() {
         let texts = [
-            "{}", "[]", "null", r#"{"a":1}"#, r#"{"a":"1"}"#, r#"{"a":1.5}"#, r#"{"a":[1]}"#, r#"{"a":[[1]]}"#, r#"{"a":[1,1]}"#,
-            r#"{"a":[11]}"#, r#"{"a":{"clientId":"x"}}"#, r#"{"a":{}}"#, r#"{"a":9007199254740993}"#, r#"{"a":9007199254740992}"#,
+            "{}",
+            "[]",
+            "null",
+            r#"{"a":1}"#,
+            r#"{"a":"1"}"#,
+            r#"{"a":1.5}"#,
+            r#"{"a":[1]}"#,
+            r#"{"a":[[1]]}"#,
+            r#"{"a":[1,1]}"#,
+            r#"{"a":[11]}"#,
+            r#"{"a":{"clientId":"x"}}"#,
+            r#"{"a":{}}"#,
+            r#"{"a":9007199254740993}"#,
+            r#"{"a":9007199254740992}"#,
         ];
         let distinct: std::collections::HashSet<_> = texts.iter().map(|t| fingerprint(t)).collect();
         assert_eq!(distinct.len(), texts.len());

@@ -123,10 +123,11 @@ pub fn complete_totals(
     lines: impl IntoIterator<Item = (Amount, Amount)>,
     path: &str,
 ) -> Result<Totals, Problem> {
-    let problem = |field, code, message: &str| Problem { path: format!("{path}/{field}"), code, message: message.to_owned() };
-    let totals = stated
-        .complete(lines)
-        .map_err(|out_of_range| problem("totalAmount", ProblemCode::OutOfRange, &format!("Total amount {out_of_range}")))?;
+    let problem =
+        |field, code, message: &str| Problem { path: format!("{path}/{field}"), code, message: message.to_owned() };
+    let totals = stated.complete(lines).map_err(|out_of_range| {
+        problem("totalAmount", ProblemCode::OutOfRange, &format!("Total amount {out_of_range}"))
+    })?;
     if totals.total_amount < Amount::ZERO {
         return Err(problem("totalAmount", ProblemCode::NegativeTotal, "Total amount cannot be negative"));
     }

@@ -88,7 +88,9 @@ pub(super) fn read_create(value: &Value, place: Place, items: &Aliases, report: 
     if blank {
         fields.name = None;
     }
-    for (field, missing) in [("name", blank || reader.value("name").is_none()), ("price", reader.value("price").is_none())] {
+    for (field, missing) in
+        [("name", blank || reader.value("name").is_none()), ("price", reader.value("price").is_none())]
+    {
         if missing {
             report.missing(reader.place(), field, "is missing name/price");
         }
@@ -123,8 +125,18 @@ pub(super) fn read_update(value: &Value, place: Place, items: &Aliases, report: 
     let group_id = if reader.is_null("groupId") { Some(None) } else { fields.group_id.map(Some) };
     reader.warn_of_unknown(&ECHOED, report);
     let ItemFields { name, price, stock, unit, group_id: _, description, low_stock_quantity, dealer_ids } = fields;
-    let changes =
-        ItemChanges { group_id, name, price, stock, low_stock_quantity, unit, description, dealer_ids, is_active, updated_at: None };
+    let changes = ItemChanges {
+        group_id,
+        name,
+        price,
+        stock,
+        low_stock_quantity,
+        unit,
+        description,
+        dealer_ids,
+        is_active,
+        updated_at: None,
+    };
     Some(ItemUpdate { item: item?, changes })
 }
 

@@ -145,8 +145,12 @@ fn read_batch(body: &Value, max_operations: usize, report: &mut Report) -> Resul
         new_items: read_all(new_items, |(value, place)| item::read_create(value, place, &item_names, report)),
         item_updates: read_all(updates, |(value, place)| item::read_update(value, place, &item_names, report)),
         item_deletes: read_all(deletes, |(value, place)| item::read_delete(value, place, &item_names, report)),
-        new_invoices: read_all(invoices, |(value, place)| invoice::read_create(value, place, &item_names, &invoice_names, report)),
-        new_payments: read_all(payments, |(value, place)| payment::read_create(value, place, &invoice_names, &payment_names, report)),
+        new_invoices: read_all(invoices, |(value, place)| {
+            invoice::read_create(value, place, &item_names, &invoice_names, report)
+        }),
+        new_payments: read_all(payments, |(value, place)| {
+            payment::read_create(value, place, &invoice_names, &payment_names, report)
+        }),
         warnings: Warnings::default(),
         fingerprint: Fingerprint::of(body),
     })
@@ -161,7 +165,11 @@ fn section<'a>(reader: &mut Reader<'a>, name: &'static str, report: &mut Report)
 fn check_size(operations: usize, invoices: &List<'_>, limit: usize) -> Result<(), Invalid> {
     let lines = |(invoice, _): &(&Value, Place)| invoice.get("products").and_then(Value::as_array).map_or(0, Vec::len);
     let lines: usize = invoices.iter().map(lines).sum();
-    if operations > limit || lines > limit.saturating_mul(10) { Err(Invalid::TooManyOperations { limit }) } else { Ok(()) }
+    if operations > limit || lines > limit.saturating_mul(10) {
+        Err(Invalid::TooManyOperations { limit })
+    } else {
+        Ok(())
+    }
 }
 
 fn aliases(creates: &List<'_>) -> Aliases {

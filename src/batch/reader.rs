@@ -160,7 +160,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A reference to a record of this batch or of the store; blank is as good as none.
-    pub fn reference<Id: From<ObjectId>>(&mut self, name: &'static str, aliases: &Aliases, report: &mut Report) -> Option<Target<Id>> {
+    pub fn reference<Id: From<ObjectId>>(
+        &mut self,
+        name: &'static str,
+        aliases: &Aliases,
+        report: &mut Report,
+    ) -> Option<Target<Id>> {
         let value = self.value(name)?;
         let Some(text) = reference_text(value) else { return self.wrong(name, "a string or a whole number", report) };
         if text.is_empty() {
@@ -174,7 +179,8 @@ impl<'a> Reader<'a> {
     pub fn alias(&mut self, aliases: &Aliases, report: &mut Report) -> Option<Alias> {
         let alias = reference_text(self.value("_id")?).filter(|text| !text.is_empty())?;
         if alias.chars().count() > MOST_ALIAS_CHARACTERS {
-            let message = format!("{} must have an _id of at most {MOST_ALIAS_CHARACTERS} characters", self.place.subject);
+            let message =
+                format!("{} must have an _id of at most {MOST_ALIAS_CHARACTERS} characters", self.place.subject);
             report.problem(self.place.member("_id"), ProblemCode::InvalidLength, message);
         }
         aliases.is_unique(&alias).then_some(alias)

@@ -316,7 +316,8 @@ mod tests {
     #[test]
     fn an_old_item_gets_what_it_lacks() {
         let id = ObjectId::from_bytes([1; 12]);
-        let stored = doc! {"_id": id, "clientId": id, "name": "Soap", "price": 12, "stock": 2.50, "groupId": null, "__v": 0};
+        let stored =
+            doc! {"_id": id, "clientId": id, "name": "Soap", "price": 12, "stock": 2.50, "groupId": null, "__v": 0};
         let hex = "010101010101010101010101";
         let expected = json!({
             "_id": hex, "clientId": hex, "productId": hex, "groupId": null, "name": "Soap", "price": 12, "stock": 2.5,
@@ -333,7 +334,10 @@ mod tests {
             "exact": "12.50".parse::<bson::Decimal128>().unwrap(),
         };
         let shown = shown(Collection::Payments, record);
-        assert_eq!((&shown["amount"], &shown["other"], &shown["whole"]), (&json!(0.3), &json!(0.30000000000000004), &json!(7)));
+        assert_eq!(
+            (&shown["amount"], &shown["other"], &shown["whole"]),
+            (&json!(0.3), &json!(0.30000000000000004), &json!(7))
+        );
         assert_eq!((&shown["huge"], &shown["nan"], &shown["exact"]), (&json!(1e300), &Value::Null, &json!(12.5)));
     }
 

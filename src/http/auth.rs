@@ -26,7 +26,9 @@ impl FromRequest for Caller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let app = request.app_data::<web::Data<App>>().expect("the app is registered with its routes");
         let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        ready(header.and_then(bearer).and_then(|token| app.tokens.verify(token)).map(Self).ok_or(ApiError::Unauthorized))
+        ready(
+            header.and_then(bearer).and_then(|token| app.tokens.verify(token)).map(Self).ok_or(ApiError::Unauthorized),
+        )
     }
 }
 

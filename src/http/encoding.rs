@@ -70,7 +70,8 @@ impl Coding {
         let identity = offered.iter().find(|(name, _)| name == "identity").map_or(0.0, |(_, weight)| *weight);
         let mut best_weight = identity;
         for coding in [Self::Zstd, Self::Gzip, Self::Brotli] {
-            let wins = if best == Self::Identity { weight(coding) >= best_weight } else { weight(coding) > best_weight };
+            let wins =
+                if best == Self::Identity { weight(coding) >= best_weight } else { weight(coding) > best_weight };
             if weight(coding) > 0.0 && wins {
                 (best, best_weight) = (coding, weight(coding));
             }
@@ -156,7 +157,10 @@ mod tests {
         for coding in [Coding::Identity, Coding::Gzip, Coding::Brotli, Coding::Zstd] {
             let encoded = coding.encode(body.as_bytes()).unwrap();
             assert_eq!(coding.decode(&encoded, body.len()).unwrap(), body.as_bytes(), "{coding:?}");
-            assert!(matches!(coding.decode(&encoded, body.len() - 1), Err(ApiError::PayloadTooLarge { .. })), "{coding:?}");
+            assert!(
+                matches!(coding.decode(&encoded, body.len() - 1), Err(ApiError::PayloadTooLarge { .. })),
+                "{coding:?}"
+            );
         }
     }
 

@@ -16,22 +16,20 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Gives a request its id and every error its JSON body, and logs what the outside is not told.
 ///
 /// # Errors
-/// None: an error becomes an answer here.
+/// None of ours: the routes turn errors into answers, which get their bodies here.
 pub async fn envelope(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let id = request_id(request.headers());
-    let span = tracing::info_span!("request", request.id = id, http.method = %request.method(), http.path = request.path());
-    let http_request = request.request().clone();
+    let span =
+        tracing::info_span!("request", request.id = id, http.method = %request.method(), http.path = request.path());
     async move {
         let started = Instant::now();
-        let mut response = match next.call(request).await {
-            Ok(response) => match response.response().error().map(ApiError::from) {
-                Some(error) => response.into_response(answer(&error, &id)),
-                None => response.map_into_boxed_body(),
-            },
-            Err(error) => ServiceResponse::new(http_request, answer(&ApiError::from(&error), &id)),
+        let response = next.call(request).await?;
+        let mut response = match response.response().error().map(ApiError::from) {
+            Some(error) => response.into_response(answer(&error, &id)),
+            None => response.map_into_boxed_body(),
         };
         let value = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("unprintable"));
         response.headers_mut().insert(REQUEST_ID, value);

@@ -119,11 +119,9 @@ impl ApiError {
                 "idempotency_key_required",
                 "A batch that writes needs the header X-Idempotency-Key".into(),
             ),
-            Self::PayloadTooLarge { limit } => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "payload_too_large",
-                format!("The body is larger than {limit} bytes"),
-            ),
+            Self::PayloadTooLarge { limit } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", format!("The body is larger than {limit} bytes"))
+            }
             Self::TooManyOperations { limit } => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too_many_operations",
@@ -134,9 +132,7 @@ impl ApiError {
                 "unsupported_encoding",
                 "Content-Encoding must be gzip, br, zstd or identity".into(),
             ),
-            Self::Rejected(problems) => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "batch_rejected", problems.message().into())
-            }
+            Self::Rejected(problems) => (StatusCode::UNPROCESSABLE_ENTITY, "batch_rejected", problems.message().into()),
             Self::KeyReused => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",

@@ -59,7 +59,13 @@ pub struct Limits {
 
 impl App {
     /// Puts the parts together. `runtime` is the main one: it outlives the actix workers.
-    pub fn new(store: Arc<dyn Store>, tokens: Tokens, limits: Limits, replay_cache_bytes: u64, runtime: Handle) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        tokens: Tokens,
+        limits: Limits,
+        replay_cache_bytes: u64,
+        runtime: Handle,
+    ) -> Self {
         let replays = Arc::new(Replays::new(replay_cache_bytes));
         Self { store, tokens: Arc::new(tokens), replays, limits, runtime, tasks: TaskTracker::new() }
     }

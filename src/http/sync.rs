@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::App;
 use super::auth::Caller;
@@ -15,11 +16,11 @@ use super::body;
 use super::encoding::Coding;
 use super::error::ApiError;
 use super::idempotency::{self, Answer, Slot};
-use crate::batch::Batch;
+use crate::batch::{Alias, Batch, Warning};
 use crate::clock::Stamp;
 use crate::dataset::Dataset;
-use crate::model::ClientId;
-use crate::plan::{IdMap, Idempotent, IdempotencyKey, Planner, Receipt, SyncPlanner, Synced};
+use crate::model::{ClientId, Revision};
+use crate::plan::{IdMap, IdempotencyKey, Idempotent, Planner, Receipt, Summary, SyncPlanner, Synced};
 
 /// Longer than the store's own deadline, so that who waits hears the outcome where there is one.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
@@ -101,20 +102,49 @@ fn planner(key: Option<IdempotencyKey>, batch: Batch) -> Arc<dyn Planner> {
     }
 }
 
+/// All of the answer but `data`, in the order of the contract.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Head<'a> {
+    success: bool,
+    message: &'a str,
+    summary: Summary,
+    synced: Lists,
+    id_map: Maps,
+    warnings: Vec<Value>,
+    revision: Revision,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Lists {
+    items_created: Vec<String>,
+    items_updated: Vec<String>,
+    items_deleted: Vec<String>,
+    invoices_created: Vec<String>,
+    payments_created: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Maps {
+    items: BTreeMap<String, String>,
+    invoices: BTreeMap<String, String>,
+    payments: BTreeMap<String, String>,
+}
+
 /// The answer's JSON: what came of the batch, then everything of the client. A pull has no revision of
 /// its own and tells the dataset's.
 fn encode(receipt: Receipt, dataset: &Dataset) -> Result<Vec<u8>, ApiError> {
-    let revision = if receipt.revision.0 == 0 { dataset.revision } else { receipt.revision };
-    let head = json!({
-        "success": true,
-        "message": "Sync completed successfully",
-        "summary": receipt.summary,
-        "synced": synced(&receipt.synced),
-        "idMap": id_map(receipt.id_map),
-        "warnings": receipt.warnings.iter().map(|warning| warning.to_json()).collect::<Value>(),
-        "revision": revision.0,
-    });
-    let mut out = head.to_string().into_bytes();
+    let head = Head {
+        success: true,
+        message: "Sync completed successfully",
+        summary: receipt.summary,
+        synced: lists(&receipt.synced),
+        id_map: maps(receipt.id_map),
+        warnings: receipt.warnings.iter().map(Warning::to_json).collect(),
+        revision: if receipt.revision == Revision::default() { dataset.revision } else { receipt.revision },
+    };
+    let mut out = serde_json::to_vec(&head).map_err(|e| ApiError::Internal(e.to_string()))?;
     out.pop();
     out.extend_from_slice(b",\"data\":");
     dataset.write_json(&mut out).map_err(|e| ApiError::Internal(e.to_string()))?;
@@ -122,25 +152,25 @@ fn encode(receipt: Receipt, dataset: &Dataset) -> Result<Vec<u8>, ApiError> {
     Ok(out)
 }
 
-fn synced(synced: &Synced) -> Value {
-    json!({
-        "itemsCreated": texts(&synced.items_created),
-        "itemsUpdated": texts(&synced.items_updated),
-        "itemsDeleted": texts(&synced.items_deleted),
-        "invoicesCreated": texts(&synced.invoices_created),
-        "paymentsCreated": texts(&synced.payments_created),
-    })
+fn lists(synced: &Synced) -> Lists {
+    Lists {
+        items_created: texts(&synced.items_created),
+        items_updated: texts(&synced.items_updated),
+        items_deleted: texts(&synced.items_deleted),
+        invoices_created: texts(&synced.invoices_created),
+        payments_created: texts(&synced.payments_created),
+    }
 }
 
 fn texts(ids: &[impl Display]) -> Vec<String> {
     ids.iter().map(ToString::to_string).collect()
 }
 
-fn id_map(map: IdMap) -> Value {
-    fn object(pairs: Vec<(String, impl Display)>) -> BTreeMap<String, String> {
+fn maps(ids: IdMap) -> Maps {
+    fn map(pairs: Vec<(Alias, impl Display)>) -> BTreeMap<String, String> {
         pairs.into_iter().map(|(alias, id)| (alias, id.to_string())).collect()
     }
-    json!({"items": object(map.items), "invoices": object(map.invoices), "payments": object(map.payments)})
+    Maps { items: map(ids.items), invoices: map(ids.invoices), payments: map(ids.payments) }
 }
 
 async fn respond(answer: Answer, headers: &HeaderMap, app: &App) -> Result<HttpResponse, ApiError> {

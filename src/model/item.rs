@@ -54,8 +54,18 @@ impl Item {
 
     /// Applies changes to an item that is not stored yet.
     pub fn apply(&mut self, changes: ItemChanges) {
-        let ItemChanges { group_id, name, price, stock, low_stock_quantity, unit, description, dealer_ids, is_active, updated_at } =
-            changes;
+        let ItemChanges {
+            group_id,
+            name,
+            price,
+            stock,
+            low_stock_quantity,
+            unit,
+            description,
+            dealer_ids,
+            is_active,
+            updated_at,
+        } = changes;
         set(&mut self.group_id, group_id);
         set(&mut self.name, name);
         set(&mut self.price, price);
@@ -108,7 +118,18 @@ pub struct ItemChanges {
 impl ItemChanges {
     /// Adds later changes, which win over these.
     pub fn merge(&mut self, later: Self) {
-        let Self { group_id, name, price, stock, low_stock_quantity, unit, description, dealer_ids, is_active, updated_at } = later;
+        let Self {
+            group_id,
+            name,
+            price,
+            stock,
+            low_stock_quantity,
+            unit,
+            description,
+            dealer_ids,
+            is_active,
+            updated_at,
+        } = later;
         replace(&mut self.group_id, group_id);
         replace(&mut self.name, name);
         replace(&mut self.price, price);

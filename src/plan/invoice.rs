@@ -39,8 +39,7 @@ pub(super) fn apply(batch: &Batch, draft: &mut Draft<'_>) {
 
 /// Creates one invoice; `None` if it has problems.
 fn create(new: &NewInvoice, path: &str, draft: &mut Draft<'_>) -> Option<()> {
-    let lines: Vec<_> =
-        new.lines.iter().enumerate().map(|(index, line)| sell(index, line, path, draft)).collect();
+    let lines: Vec<_> = new.lines.iter().enumerate().map(|(index, line)| sell(index, line, path, draft)).collect();
     let products: Vec<InvoiceLine> = lines.into_iter().collect::<Option<_>>()?;
     let costs = products.iter().map(|line| (line.cost_per_unit, line.quantity));
     let totals = complete_totals(new.totals, new.paid_amount, costs, path)
@@ -140,7 +139,8 @@ fn take_from_stock(item: ItemView, quantity: Amount, path: String, draft: &mut D
         }
         _ => {
             let (item_id, item_name) = (item.id.to_string(), item.name.unwrap_or_default());
-            let kind = WarningKind::InsufficientStock { item_id, item_name, available: item.stock, requested: quantity };
+            let kind =
+                WarningKind::InsufficientStock { item_id, item_name, available: item.stock, requested: quantity };
             draft.warn(path, kind);
         }
     }

@@ -1,8 +1,8 @@
 //! Records as all engines keep them: BSON documents in the field names of the Viveka database.
 
+use bson::Document;
 use bson::oid::ObjectId;
 use bson::raw::{RawBsonRef, RawDocument};
-use bson::Document;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;

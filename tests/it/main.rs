@@ -1,1 +1,3 @@
-fn main(){}
+//! The integration tests, in one binary: every test process starts its own databases and servers.
+
+mod harness;

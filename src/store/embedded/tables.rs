@@ -96,7 +96,8 @@ impl<'txn> Tables<'txn> {
             }
         }
         snapshot.groups = self.existing(client, Collection::ItemGroups, reads.groups.iter().map(|id| id.0))?;
-        snapshot.customers = self.existing(client, Collection::ClientCustomers, reads.customers.iter().map(|id| id.0))?;
+        snapshot.customers =
+            self.existing(client, Collection::ClientCustomers, reads.customers.iter().map(|id| id.0))?;
         snapshot.taken_numbers = self.taken_numbers(client, next_invoice, reads.free_numbers)?;
         snapshot.receipt = reads.receipt.as_ref().map_or(Ok(None), |key| self.receipt(client, key))?;
         Ok(snapshot)
@@ -109,7 +110,8 @@ impl<'txn> Tables<'txn> {
             ChangeKind::Insert => encode(&change.fields)?,
             ChangeKind::Set => {
                 let stored = self.records.get(&key[..]).map_err(failed)?;
-                let stored = stored.ok_or_else(|| StoreError::Internal(format!("no record {} to change", change.id)))?;
+                let stored =
+                    stored.ok_or_else(|| StoreError::Internal(format!("no record {} to change", change.id)))?;
                 let mut record = decode::<Document>(stored.value())?;
                 record.extend(change.fields.clone());
                 encode(&record)?
@@ -123,7 +125,12 @@ impl<'txn> Tables<'txn> {
     }
 
     /// Makes a commit the client's newest.
-    pub fn advance(&mut self, client: &ClientId, revision: Revision, next_invoice: Option<i64>) -> Result<(), StoreError> {
+    pub fn advance(
+        &mut self,
+        client: &ClientId,
+        revision: Revision,
+        next_invoice: Option<i64>,
+    ) -> Result<(), StoreError> {
         let next_invoice = next_invoice.map_or_else(|| counters(&self.clients, client).map(|(_, next)| next), Ok)?;
         self.set_counters(client, revision, next_invoice)
     }
@@ -226,7 +233,11 @@ impl ReceiptSweep {
         let mut transaction = database.begin_write().map_err(failed)?;
         transaction.set_quick_repair(true);
         let old = remove_receipts_before(now - self.keep, &mut Tables::open(&transaction)?)?;
-        if old > 0 { transaction.commit().map_err(failed)? } else { transaction.abort().map_err(failed)? }
+        if old > 0 {
+            transaction.commit().map_err(failed)?
+        } else {
+            transaction.abort().map_err(failed)?
+        }
         // With more to remove the next batch goes on.
         self.due = if old < Self::MOST { now + Self::HOUR } else { now };
         Ok(())
@@ -236,7 +247,11 @@ impl ReceiptSweep {
 fn remove_receipts_before(age: i64, tables: &mut Tables<'_>) -> Result<usize, StoreError> {
     let mut old = Vec::new();
     for entry in tables.receipt_ages.range(..(age, &[][..])).map_err(failed)?.take(ReceiptSweep::MOST) {
-        let (age, key) = { let entry = entry.map_err(failed)?; let (age, key) = entry.0.value(); (age, key.to_vec()) };
+        let (age, key) = {
+            let entry = entry.map_err(failed)?;
+            let (age, key) = entry.0.value();
+            (age, key.to_vec())
+        };
         old.push((age, key));
     }
     for (age, key) in &old {

@@ -111,7 +111,11 @@ fn commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, Reje
         });
     }
     drop(tables);
-    if wrote { transaction.commit().map_err(failed)? } else { transaction.abort().map_err(failed)? }
+    if wrote {
+        transaction.commit().map_err(failed)?
+    } else {
+        transaction.abort().map_err(failed)?
+    }
     Ok(results)
 }
 

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use mongodb::bson::{Document, doc, oid::ObjectId};
 use serde::Deserialize;
 use serde_json::Value;
+use viveka_sync::model::{ClientId, Collection, Revision};
+use viveka_sync::store::embedded::EmbeddedStore;
 
 use super::client::{Answer, Phone, Request};
 use super::engine::Engine;
@@ -125,15 +127,26 @@ async fn seed_mongo(mongod: &Mongod, name: &str, records: &Records) -> mongodb::
 
 /// Puts each client's records into a new embedded store, through the library.
 fn seed_embedded(data_dir: &Path, seeds: &[(String, Records)]) {
-    // ---- TO BE FILLED IN when `viveka_sync::store::EmbeddedStore` is there --------------------------------------
-    // let store = EmbeddedStore::open(data_dir);
-    // for (client_hex, records) in seeds {
-    //     for (collection, documents) in records {
-    //         store.import(&client, collection, documents.clone());
-    //     }
-    // }
-    let _ = (data_dir, seeds);
-    // -------------------------------------------------------------------------------------------------------------
+    let store = EmbeddedStore::open(data_dir, 0).expect("a new store");
+    for (client, records) in seeds {
+        let client = ClientId::from_verified_claim(client).expect("24 hex digits");
+        for (name, documents) in records {
+            match Collection::ALL.into_iter().find(|collection| collection.name() == name) {
+                Some(collection) => store.import(&client, collection, documents.clone()).expect("room for records"),
+                None => import_counters(&store, &client, documents),
+            }
+        }
+    }
+}
+
+/// The records of `syncclients`, of which a client has one.
+fn import_counters(store: &EmbeddedStore, client: &ClientId, documents: &[Document]) {
+    for document in documents {
+        let counter =
+            |name, default| document.get(name).map_or(default, |value| value.as_i32().expect("a number").into());
+        let revision = Revision(counter("revision", 0));
+        store.import_counters(client, revision, counter("nextInvoice", 1)).expect("room for counters");
+    }
 }
 
 impl Play {
