@@ -1,3 +1,5 @@
 //! The integration tests, in one binary: every test process starts its own databases and servers.
 
+mod contract;
+mod crash;
 mod harness;

@@ -22,4 +22,4 @@ pub(crate) use engine::on_every_engine;
 pub use mongod::{Mongod, Topology, database, unique_name};
 pub use server::{Server, Setup};
 pub use token::{TEST_SECRET, sign, token};
-pub use wait::eventually;
+pub use wait::{block_on, eventually};

@@ -1,0 +1,298 @@
+//! What every engine must do.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bson::raw::RawBsonRef;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use viveka_sync::clock;
+use viveka_sync::dataset::Dataset;
+use viveka_sync::model::{Amount, ClientId, Collection, InvoiceId, Payment, PaymentId, Revision};
+use viveka_sync::plan::{Decision, Planner, ReadSet, Reject, Snapshot, Write};
+use viveka_sync::store::{ExecuteError, Outcome, Store};
+
+use super::subject::{Subject, execute, execute_with_key, new_client, planner};
+
+pub async fn a_reject_writes_nothing(subject: Subject) {
+    let (store, client) = (subject.store(), new_client());
+    execute(&*store, &client, &shop()).await.unwrap();
+    let before = shown(&*store, &client).await;
+    let half_good = json!({
+        "item": {"create": [{"name": "never", "price": 1}], "delete": ["650000000000000000000001"]},
+        "invoice": {"create": [{"products": [{"itemName": "never", "costPerUnit": 1, "quantity": 1}]}]},
+    });
+    let rejected = execute(&*store, &client, &half_good).await;
+    assert!(matches!(rejected, Err(ExecuteError::Rejected(Reject::Problems(_)))), "{rejected:?}");
+    assert_eq!(shown(&*store, &client).await, before);
+}
+
+pub async fn all_of_a_plan_is_written(subject: Subject) {
+    let (store, client) = (subject.store(), new_client());
+    let outcome = execute(&*store, &client, &shop()).await.unwrap();
+    assert!(!outcome.replayed);
+    let dataset = store.dataset(&client).await.unwrap();
+    assert_eq!(outcome.receipt.revision, Revision(1));
+    assert_eq!(dataset.revision, Revision(1));
+    assert_eq!(ids(&dataset, Collection::Items), texts(&outcome.receipt.synced.items_created));
+    assert_eq!(ids(&dataset, Collection::Invoices), texts(&outcome.receipt.synced.invoices_created));
+    assert_eq!(ids(&dataset, Collection::Payments), texts(&outcome.receipt.synced.payments_created));
+    assert_eq!(dataset.records(Collection::PurchaseHistories).len(), 1);
+}
+
+/// A planner of a good batch whose last write cannot be made: its payment's id is taken.
+struct Broken {
+    inner: viveka_sync::plan::SyncPlanner,
+    taken: PaymentId,
+}
+
+impl Planner for Broken {
+    fn reads(&self) -> ReadSet {
+        self.inner.reads()
+    }
+
+    fn plan(&self, before: &Snapshot) -> Result<Decision, Reject> {
+        let Decision::Commit(mut plan) = self.inner.plan(before)? else { panic!("it is new") };
+        let now = clock::now();
+        plan.writes.push(Write::InsertPayment(Payment {
+            id: self.taken,
+            invoice_id: InvoiceId(self.taken.0),
+            amount: Amount::whole(1),
+            method: String::new(),
+            note: String::new(),
+            paid_at: now,
+            created_at: now,
+            updated_at: now,
+        }));
+        Ok(Decision::Commit(plan))
+    }
+}
+
+pub async fn a_plan_that_cannot_be_written_leaves_nothing(subject: Subject) {
+    let (store, client) = (subject.store(), new_client());
+    let outcome = execute(&*store, &client, &shop()).await.unwrap();
+    let before = shown(&*store, &client).await;
+    let taken = outcome.receipt.synced.payments_created[0];
+    let broken = store.execute(&client, Arc::new(Broken { inner: planner(&client, &shop()), taken })).await;
+    if subject.refuses_existing_ids().await {
+        assert!(matches!(broken, Err(ExecuteError::Store(_))), "{broken:?}");
+        assert_eq!(shown(&*store, &client).await, before);
+    } else {
+        assert!(broken.is_ok(), "{broken:?}");
+        assert_ne!(shown(&*store, &client).await, before);
+    }
+    let next = execute(&*store, &client, &shop()).await.unwrap();
+    assert_eq!(store.dataset(&client).await.unwrap().revision, next.receipt.revision);
+}
+
+pub async fn a_snapshot_sees_the_previous_commit(subject: Subject) {
+    let (store, client) = (subject.store(), new_client());
+    let made = execute(&*store, &client, &shop()).await.unwrap();
+    let item = made.receipt.synced.items_created[0].to_string();
+    for round in 1..=10 {
+        let sale = json!({"invoice": {"create": [{"products": [{"productId": item, "quantity": 1}]}]}});
+        let outcome = execute(&*store, &client, &sale).await.unwrap();
+        assert_eq!(outcome.receipt.revision, Revision(1 + round));
+        let data = shown(&*store, &client).await;
+        assert_eq!(data["items"][0]["stock"], json!(98 - round));
+        assert_eq!(data["invoices"][round as usize]["invoiceNumber"], json!(format!("INV-{:06}", 1 + round)));
+    }
+}
+
+pub async fn other_clients_are_invisible(subject: Subject) {
+    let (store, owner, other) = (subject.store(), new_client(), new_client());
+    let made = execute(&*store, &owner, &shop()).await.unwrap().receipt.synced;
+    let before = shown(&*store, &owner).await;
+    let (item, invoice) = (made.items_created[0].to_string(), made.invoices_created[0].to_string());
+    for body in [
+        json!({"item": {"update": [{"_id": item, "price": 0}]}}),
+        json!({"item": {"delete": [item]}}),
+        json!({"invoice": {"create": [{"products": [{"productId": item, "quantity": 1}]}]}}),
+        json!({"payment": {"create": [{"invoiceId": invoice, "amount": 1}]}}),
+    ] {
+        let rejected = execute(&*store, &other, &body).await;
+        assert!(matches!(rejected, Err(ExecuteError::Rejected(_))), "{body}: {rejected:?}");
+    }
+    assert_eq!(shown(&*store, &owner).await, before);
+    assert!(ids(&store.dataset(&other).await.unwrap(), Collection::Items).is_empty());
+}
+
+pub async fn concurrent_batches_of_one_client_lose_nothing(subject: Subject) {
+    let (store, client) = (subject.store(), new_client());
+    let made = execute(&*store, &client, &shop()).await.unwrap();
+    let item = made.receipt.synced.items_created[0].to_string();
+    let sale = json!({"invoice": {"create": [{"products": [{"productId": item, "quantity": 1}]}]}});
+    let outcomes = all_at_once(50, || run(&store, client, None, &sale)).await;
+    let revisions: BTreeSet<_> = outcomes.into_iter().map(|outcome| outcome.unwrap().receipt.revision.0).collect();
+    assert_eq!(revisions, (2..=51).collect());
+    let data = shown(&*store, &client).await;
+    assert_eq!(data["items"][0]["stock"], json!(98 - 50));
+    let numbers: BTreeSet<_> = data["invoices"].as_array().unwrap().iter().map(|i| i["invoiceNumber"].to_string()).collect();
+    assert_eq!(numbers.len(), 51);
+}
+
+pub async fn concurrent_batches_of_many_clients_lose_nothing(subject: Subject) {
+    let store = subject.store();
+    let mut tasks = JoinSet::new();
+    for _ in 0..40 {
+        let (store, client) = (Arc::clone(&store), new_client());
+        tasks.spawn(async move {
+            for round in 1..=3 {
+                assert_eq!(execute(&*store, &client, &shop()).await.unwrap().receipt.revision, Revision(round));
+            }
+            assert_eq!(store.dataset(&client).await.unwrap().records(Collection::Invoices).len(), 3);
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+}
+
+pub async fn a_replay_writes_nothing_and_tells_the_same(subject: Subject) {
+    let (store, client) = (subject.store(), new_client());
+    let mut body = shop();
+    body["item"]["create"][0]["unknown"] = json!(true);
+    body["item"]["create"][0]["_id"] = json!("an.alias$with\u{0}oddities");
+    body["invoice"]["create"][0]["products"][0]["productId"] = json!("an.alias$with\u{0}oddities");
+    let first = execute_with_key(&*store, &client, "key", &body).await.unwrap();
+    execute(&*store, &client, &shop()).await.unwrap();
+    let before = shown(&*store, &client).await;
+    let again = execute_with_key(&*store, &client, "key", &body).await.unwrap();
+    assert_eq!(again, Outcome { receipt: first.receipt.clone(), replayed: true });
+    assert_eq!(again.receipt.warnings.len(), 2, "the unknown field and the unknown customer");
+    assert_eq!(shown(&*store, &client).await, before);
+    let elsewhere = execute_with_key(&*store, &new_client(), "key", &body).await.unwrap();
+    assert!(!elsewhere.replayed, "keys are the client's own");
+}
+
+pub async fn a_key_cannot_be_reused(subject: Subject) {
+    let (store, client) = (subject.store(), new_client());
+    execute_with_key(&*store, &client, "key", &shop()).await.unwrap();
+    let before = shown(&*store, &client).await;
+    let other = json!({"item": {"create": [{"name": "other", "price": 1}]}});
+    let reused = execute_with_key(&*store, &client, "key", &other).await;
+    assert!(matches!(reused, Err(ExecuteError::Rejected(Reject::KeyReused))), "{reused:?}");
+    assert_eq!(shown(&*store, &client).await, before);
+}
+
+pub async fn a_rejected_batch_leaves_its_key_free(subject: Subject) {
+    let (store, client) = (subject.store(), new_client());
+    let bad = json!({"item": {"delete": ["nothing"]}});
+    execute_with_key(&*store, &client, "key", &bad).await.unwrap_err();
+    let good = execute_with_key(&*store, &client, "key", &shop()).await.unwrap();
+    assert_eq!((good.replayed, good.receipt.revision), (false, Revision(1)));
+}
+
+pub async fn concurrent_batches_under_one_key_commit_once(subject: Subject) {
+    let (store, client, body) = (subject.store(), new_client(), shop());
+    let outcomes = all_at_once(20, || run(&store, client, Some("key"), &body)).await;
+    let outcomes: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
+    assert_eq!(outcomes.iter().filter(|outcome| !outcome.replayed).count(), 1);
+    assert!(outcomes.iter().all(|outcome| outcome.receipt == outcomes[0].receipt));
+    assert_eq!(store.dataset(&client).await.unwrap().revision, Revision(1));
+}
+
+pub async fn reopening_keeps_the_data(mut subject: Subject) {
+    let client = new_client();
+    let first = execute_with_key(&*subject.store(), &client, "key", &shop()).await.unwrap();
+    let before = shown(&*subject.store(), &client).await;
+    subject.reopen().await;
+    assert_eq!(shown(&*subject.store(), &client).await, before);
+    let again = execute_with_key(&*subject.store(), &client, "key", &shop()).await.unwrap();
+    assert_eq!(again, Outcome { receipt: first.receipt, replayed: true });
+    let next = execute(&*subject.store(), &client, &shop()).await.unwrap();
+    assert_eq!(next.receipt.revision, Revision(2));
+}
+
+pub async fn the_dataset_is_in_id_order(subject: Subject) {
+    let (store, client) = (subject.store(), new_client());
+    for _ in 0..5 {
+        execute(&*store, &client, &shop()).await.unwrap();
+    }
+    let dataset = store.dataset(&client).await.unwrap();
+    for collection in Collection::ALL {
+        assert!(ids(&dataset, collection).is_sorted(), "{collection:?}");
+    }
+    assert_eq!(shown(&*store, &client).await, shown(&*store, &client).await);
+}
+
+/// Every batch writes one record of four kinds, so a snapshot that shows the middle of one is uneven.
+pub async fn the_dataset_is_consistent_under_concurrent_writes(subject: Subject) {
+    let (store, client) = (subject.store(), new_client());
+    let writer = {
+        let store = Arc::clone(&store);
+        tokio::task::spawn(async move {
+            for _ in 0..60 {
+                execute(&*store, &client, &shop()).await.unwrap();
+            }
+        })
+    };
+    let mut seen = Revision(0);
+    while !writer.is_finished() {
+        let dataset = store.dataset(&client).await.unwrap();
+        assert!(dataset.revision >= seen, "{:?} after {seen:?}", dataset.revision);
+        seen = dataset.revision;
+        for collection in [Collection::Items, Collection::Invoices, Collection::Payments, Collection::PurchaseHistories] {
+            assert_eq!(dataset.records(collection).len() as i64, seen.0, "{collection:?} at {seen:?}");
+        }
+    }
+    writer.await.unwrap();
+}
+
+pub async fn amounts_are_doubles_at_rest(subject: Subject) {
+    let (store, client) = (subject.store(), new_client());
+    execute(&*store, &client, &shop()).await.unwrap();
+    let dataset = store.dataset(&client).await.unwrap();
+    let item = &dataset.records(Collection::Items)[0];
+    assert_eq!(item.get("price").unwrap(), Some(RawBsonRef::Double(12.5)));
+    assert_eq!(item.get("stock").unwrap(), Some(RawBsonRef::Double(98.0)));
+    assert_eq!(item.get("revision").unwrap(), Some(RawBsonRef::Int64(1)));
+    assert_eq!(item.get("clientId").unwrap(), Some(RawBsonRef::ObjectId(client.object_id())));
+    assert!(matches!(item.get("createdAt").unwrap(), Some(RawBsonRef::DateTime(_))));
+    let invoice = &dataset.records(Collection::Invoices)[0];
+    assert_eq!(invoice.get("totalAmount").unwrap(), Some(RawBsonRef::Double(25.0)));
+    assert_eq!(invoice.get("isFinalized").unwrap(), Some(RawBsonRef::Boolean(true)));
+}
+
+pub async fn the_store_says_what_it_is(subject: Subject) {
+    let health = subject.store().ping().await.unwrap();
+    assert!(["embedded", "mongodb"].contains(&health.engine));
+}
+
+/// An item, an invoice for a customer, and a payment that finalises it: one record of four kinds.
+fn shop() -> Value {
+    json!({
+        "item": {"create": [{"_id": 1, "name": "Tea", "price": 12.5, "stock": 100}]},
+        "invoice": {"create": [{
+            "_id": 1, "clientCustomerId": "690000000000000000000001", "products": [{"productId": 1, "quantity": 2}],
+        }]},
+        "payment": {"create": [{"invoiceId": 1, "amount": 25}]},
+    })
+}
+
+async fn run(store: &Arc<dyn Store>, client: ClientId, key: Option<&'static str>, body: &Value) -> Result<Outcome, ExecuteError> {
+    match key {
+        Some(key) => execute_with_key(&**store, &client, key, body).await,
+        None => execute(&**store, &client, body).await,
+    }
+}
+
+/// Runs the same thing many times at once.
+async fn all_at_once<T, F: Future<Output = T>>(count: usize, start: impl Fn() -> F) -> Vec<T> {
+    futures_util::future::join_all((0..count).map(|_| start())).await
+}
+
+/// The client's data as an answer shows it.
+async fn shown(store: &dyn Store, client: &ClientId) -> Value {
+    let mut out = Vec::new();
+    store.dataset(client).await.unwrap().write_json(&mut out).unwrap();
+    serde_json::from_slice(&out).unwrap()
+}
+
+fn ids(dataset: &Dataset, collection: Collection) -> Vec<String> {
+    dataset.records(collection).iter().map(|record| record.get_object_id("_id").unwrap().to_hex()).collect()
+}
+
+fn texts(ids: &[impl ToString]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
+}

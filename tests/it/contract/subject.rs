@@ -1,0 +1,121 @@
+//! A store under test, and how to open it again.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use viveka_sync::batch::Batch;
+use viveka_sync::clock::Stamp;
+use viveka_sync::model::ClientId;
+use viveka_sync::plan::{Idempotent, IdempotencyKey, Planner, SyncPlanner};
+use viveka_sync::store::embedded::EmbeddedStore;
+use viveka_sync::store::mongo::{MongoOptions, MongoStore};
+use viveka_sync::store::{ExecuteError, Outcome, Store};
+
+use crate::harness::{Mongod, Topology, unique_name};
+
+/// A new, empty store of one engine.
+pub struct Subject {
+    place: Place,
+    store: Option<Arc<dyn Store>>,
+}
+
+enum Place {
+    Directory(PathBuf, #[expect(dead_code, reason = "goes away with the subject")] TempDir),
+    Database { url: String, name: String },
+}
+
+impl Subject {
+    pub async fn embedded() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self::at(Place::Directory(directory.path().join("data"), directory)).await
+    }
+
+    pub async fn replica_set() -> Self {
+        Self::mongo(Topology::ReplicaSet).await
+    }
+
+    pub async fn lone_mongod() -> Self {
+        Self::mongo(Topology::Lone).await
+    }
+
+    async fn mongo(topology: Topology) -> Self {
+        let mongod = tokio::task::spawn_blocking(move || Mongod::shared(topology)).await.unwrap();
+        Self::at(Place::Database { url: mongod.url(), name: unique_name("contract") }).await
+    }
+
+    async fn at(place: Place) -> Self {
+        let store = Some(place.open().await);
+        Self { place, store }
+    }
+
+    /// The store.
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(self.store.as_ref().expect("the store is open"))
+    }
+
+    /// Closes the store and opens it again. Nobody else may hold it.
+    pub async fn reopen(&mut self) {
+        let old = self.store.take().expect("the store is open");
+        assert_eq!(Arc::strong_count(&old), 1, "somebody still holds the store");
+        drop(old);
+        self.store = Some(self.place.open().await);
+    }
+
+    /// Whether what cannot be written makes a plan fail: a lone mongod applies plans so that applying
+    /// them again changes nothing, and so takes an existing record for its own work.
+    pub async fn refuses_existing_ids(&self) -> bool {
+        self.store().ping().await.unwrap().transactional
+    }
+}
+
+impl Place {
+    async fn open(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Directory(directory, _) => Arc::new(EmbeddedStore::open(directory, 400).unwrap()),
+            Self::Database { url, name } => {
+                let options = MongoOptions { url: url.clone(), database: name.clone(), receipt_days: 400 };
+                Arc::new(MongoStore::connect(options).await.unwrap())
+            }
+        }
+    }
+}
+
+/// A client that no other test has.
+pub fn new_client() -> ClientId {
+    let id = Stamp::take(1).ids().next().unwrap();
+    ClientId::from_verified_claim(&id.to_hex()).unwrap()
+}
+
+/// Plans a body as one batch without a key.
+pub fn planner(client: &ClientId, body: &Value) -> SyncPlanner {
+    let batch = parse(client, body);
+    let stamp = Stamp::take(batch.ids());
+    SyncPlanner::new(Arc::new(batch), stamp)
+}
+
+/// Executes a body as one batch without a key.
+pub async fn execute(store: &dyn Store, client: &ClientId, body: &Value) -> Result<Outcome, ExecuteError> {
+    store.execute(client, Arc::new(planner(client, body))).await
+}
+
+/// Executes a body as one batch under a key.
+pub async fn execute_with_key(
+    store: &dyn Store,
+    client: &ClientId,
+    key: &str,
+    body: &Value,
+) -> Result<Outcome, ExecuteError> {
+    let batch = parse(client, body);
+    let stamp = Stamp::take(batch.ids());
+    let (fingerprint, at) = (batch.fingerprint.clone(), stamp.time());
+    let inner = SyncPlanner::new(Arc::new(batch), stamp);
+    let planner: Arc<dyn Planner> =
+        Arc::new(Idempotent { inner, key: IdempotencyKey::new(key).unwrap(), fingerprint, at });
+    store.execute(client, planner).await
+}
+
+fn parse(client: &ClientId, body: &Value) -> Batch {
+    Batch::parse(body.to_string().as_bytes(), client, 10_000).unwrap()
+}
