@@ -67,7 +67,9 @@ fn create(new: &NewInvoice, path: &str, draft: &mut Draft<'_>) -> Option<()> {
     draft.id_map.invoices.extend(new.alias.clone().map(|alias| (alias, invoice.id)));
     let finalized = invoice.is_finalized.then(|| InvoiceView::from(&invoice));
     draft.insert_invoice(invoice);
-    finalized.map(|invoice| draft.insert_purchase(invoice));
+    if let Some(invoice) = finalized {
+        draft.insert_purchase(invoice);
+    }
     Some(())
 }
 

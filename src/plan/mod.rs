@@ -46,7 +46,7 @@ pub trait Planner: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
     /// Write this, all of it or nothing, as the client's next revision.
-    Commit(Plan),
+    Commit(Box<Plan>),
     /// It was done before, and this is what came of it. Write nothing.
     Replay(Receipt),
 }

@@ -40,7 +40,7 @@ impl Planner for SyncPlanner {
         payment::apply(&self.batch, &mut draft);
         match Problems::of(std::mem::take(&mut draft.problems)) {
             Some(problems) => Err(Reject::Problems(problems)),
-            None => Ok(Decision::Commit(draft.into_plan())),
+            None => Ok(Decision::Commit(Box::new(draft.into_plan()))),
         }
     }
 }

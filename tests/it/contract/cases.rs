@@ -127,7 +127,8 @@ pub async fn concurrent_batches_of_one_client_lose_nothing(subject: Subject) {
     assert_eq!(revisions, (2..=51).collect());
     let data = shown(&*store, &client).await;
     assert_eq!(data["items"][0]["stock"], json!(98 - 50));
-    let numbers: BTreeSet<_> = data["invoices"].as_array().unwrap().iter().map(|i| i["invoiceNumber"].to_string()).collect();
+    let numbers: BTreeSet<_> =
+        data["invoices"].as_array().unwrap().iter().map(|i| i["invoiceNumber"].to_string()).collect();
     assert_eq!(numbers.len(), 51);
 }
 
@@ -232,7 +233,8 @@ pub async fn the_dataset_is_consistent_under_concurrent_writes(subject: Subject)
         let dataset = store.dataset(&client).await.unwrap();
         assert!(dataset.revision >= seen, "{:?} after {seen:?}", dataset.revision);
         seen = dataset.revision;
-        for collection in [Collection::Items, Collection::Invoices, Collection::Payments, Collection::PurchaseHistories] {
+        for collection in [Collection::Items, Collection::Invoices, Collection::Payments, Collection::PurchaseHistories]
+        {
             assert_eq!(dataset.records(collection).len() as i64, seen.0, "{collection:?} at {seen:?}");
         }
     }
@@ -270,7 +272,12 @@ fn shop() -> Value {
     })
 }
 
-async fn run(store: &Arc<dyn Store>, client: ClientId, key: Option<&'static str>, body: &Value) -> Result<Outcome, ExecuteError> {
+async fn run(
+    store: &Arc<dyn Store>,
+    client: ClientId,
+    key: Option<&'static str>,
+    body: &Value,
+) -> Result<Outcome, ExecuteError> {
     match key {
         Some(key) => execute_with_key(&**store, &client, key, body).await,
         None => execute(&**store, &client, body).await,

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use viveka_sync::batch::Batch;
 use viveka_sync::clock::Stamp;
 use viveka_sync::model::ClientId;
-use viveka_sync::plan::{Idempotent, IdempotencyKey, Planner, SyncPlanner};
+use viveka_sync::plan::{IdempotencyKey, Idempotent, Planner, SyncPlanner};
 use viveka_sync::store::embedded::EmbeddedStore;
 use viveka_sync::store::mongo::{MongoOptions, MongoStore};
 use viveka_sync::store::{ExecuteError, Outcome, Store};

@@ -1,0 +1,145 @@
+//! Starting and stopping: settings, secrets, the lock, the development start, two servers on one database.
+
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Engine, Mongod, Phone, Request, Server, Setup, TEST_SECRET, Topology};
+
+/// Runs the program with nothing but these settings.
+fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    let program = Command::new(env!("CARGO_BIN_EXE_viveka-sync"))
+        .args(arguments)
+        .env_clear()
+        .envs(settings.iter().copied())
+        .current_dir(directory.path())
+        .output();
+    program.unwrap()
+}
+
+#[test]
+fn a_wrong_setting_stops_the_start_with_one_line_that_names_it() {
+    let long = TEST_SECRET;
+    for (settings, named) in [
+        (&[("PORT", "http")][..], "port"),
+        (&[("PORT", "70000")], "port"),
+        (&[("HOST", "nowhere")], "host"),
+        (&[("REQUIRE_IDEMPOTENCY_KEY", "perhaps")], "require-idempotency-key"),
+        (&[("MAX_BODY_BYTES", "-1")], "max-body-bytes"),
+        (&[("MAX_OPERATIONS", "0")], "max-operations"),
+        (&[("LOG_FORMAT", "xml")], "log-format"),
+        (&[("LOG", "a=b=c")], "LOG"),
+        (&[("JWT_SECRET", "short-and-secret")], "JWT_SECRET"),
+        (&[("HOST", "0.0.0.0")], "JWT_SECRET"),
+        (&[("MONGO_URL", "mongodb://127.0.0.1:1")], "JWT_SECRET"),
+        (&[("MONGO_URL", "postgres://user:pass-and-secret@host"), ("JWT_SECRET", long)], "MONGO_URL"),
+        (&[("MONGO_URL", "mongodb://user:pass-and-secret@:port"), ("JWT_SECRET", long)], "MONGO_URL"),
+        (&[("DATA_DIR", "/dev/null/data")], "DATA_DIR"),
+    ] {
+        let output = run(&[], settings);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{settings:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{settings:?}: {error}");
+        assert!(error.contains(named), "{settings:?}: {error}");
+        assert!(!error.contains("and-secret"), "{settings:?}: {error}");
+    }
+}
+
+#[test]
+fn help_shows_no_secrets() {
+    let settings = [("JWT_SECRET", "keep-this-secret"), ("MONGO_URL", "mongodb://u:keep-this-secret@h")];
+    let output = run(&["--help"], &settings);
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && help.contains("JWT_SECRET") && help.contains("--max-operations"), "{help}");
+    assert!(!help.contains("keep-this-secret"), "{help}");
+}
+
+#[test]
+fn a_second_process_on_the_same_file_says_so_and_stops() {
+    let setup = Setup::embedded();
+    let server = Server::start(&setup);
+    let refusal = Server::refused(&setup);
+    assert!(refusal.contains("in use by another process"), "{refusal}");
+    Phone::new(&server).pull().expect_ok();
+}
+
+#[test]
+fn a_taken_port_stops_the_start() {
+    let server = Server::start(&Setup::embedded());
+    let port = server.url().rsplit(':').next().unwrap().to_owned();
+    let refusal = Server::refused(&Setup::embedded().env("PORT", port));
+    assert!(refusal.contains("cannot listen on 127.0.0.1:"), "{refusal}");
+}
+
+#[test]
+fn a_development_start_prints_a_line_that_sends_a_whole_day() {
+    let server = Server::start(&Setup::embedded().without("JWT_SECRET"));
+    let logged = server.wait_for_log(|line| line.contains("curl "));
+    let logged: Value = serde_json::from_str(&logged).unwrap();
+    let line = logged["fields"]["message"].as_str().unwrap().lines().find(|line| line.starts_with("curl ")).unwrap();
+    let between = |from: &str, to: &str| line.split_once(from).unwrap().1.split_once(to).unwrap().0;
+
+    assert!(line.contains(&format!("{}/api/sync", server.url())), "{line}");
+    let day = Request::sync().header("Authorization", between("Authorization: ", "'")).body(between("-d '", "'"));
+    let answer = Phone::new(&server).send(day).expect_ok();
+    let summary = &answer["summary"];
+    assert_eq!(
+        (&summary["itemsCreated"], &summary["invoicesCreated"], &summary["paymentsCreated"]),
+        (&json!(1), &json!(1), &json!(1))
+    );
+    assert_eq!(answer["data"]["invoices"][0]["isFinalized"], json!(true));
+}
+
+#[test]
+fn the_token_command_mints_a_token_that_the_server_takes() {
+    let server = Server::start(&Setup::embedded());
+    let client = "0123456789abcdef01234567";
+    let output = run(&["token", "--client", client], &[("JWT_SECRET", TEST_SECRET)]);
+    let token = String::from_utf8(output.stdout).unwrap();
+    let ready = Request::new("POST", "/api/readytosync").header("Authorization", &format!("Bearer {}", token.trim()));
+    assert_eq!(Phone::new(&server).send(ready).expect_ok()["clientId"], json!(client));
+
+    let refused = run(&["token", "--client", "somebody"], &[("JWT_SECRET", TEST_SECRET)]);
+    assert!(!refused.status.success() && refused.stdout.is_empty());
+}
+
+#[test]
+fn two_servers_on_one_replica_set_commit_a_key_once() {
+    let setup = Setup::on(Engine::ReplicaSet);
+    let servers = [Server::start(&setup), Server::start(&setup)];
+    let first = Phone::new(&servers[0]);
+    let phones = [Phone::of(&servers[1], &first.client), first];
+    let batch = json!({"item": {"create": [{"name": "Tea", "price": 1}]}});
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let (phones, batch) = (&phones, &batch);
+        let send = |number: usize| scope.spawn(move || phones[number % 2].sync_with_key(batch, "key"));
+        let sent: Vec<_> = (0..20).map(send).collect();
+        sent.into_iter().map(|sent| sent.join().unwrap()).collect()
+    });
+    let replayed = answers.iter().filter(|answer| answer.header("Idempotency-Replayed").is_some()).count();
+    assert_eq!(replayed, 19);
+    assert!(answers.iter().all(|answer| answer.bytes == answers[0].bytes));
+    assert_eq!(phones[0].pull().expect_ok()["revision"], json!(1));
+}
+
+#[test]
+fn a_lone_mongod_is_warned_of_and_told_in_health() {
+    let server = Server::start(&Setup::at(Mongod::shared(Topology::Lone)));
+    server.wait_for_log(|line| line.contains("WARN") && line.contains("lone mongod"));
+    let health = Phone::new(&server).send(Request::new("GET", "/api/health").without_token()).expect_ok();
+    assert_eq!((&health["engine"], &health["transactional"]), (&json!("mongodb"), &json!(false)));
+}
+
+#[test]
+fn no_secret_reaches_the_log() {
+    let setup = Setup::embedded().env("LOG", "trace");
+    let server = Server::start(&setup);
+    let phone = Phone::new(&server);
+    phone.sync_with_key(&json!({"item": {"create": [{"name": "private name", "price": 1}]}}), "key").expect_ok();
+    let log = server.log().join("\n");
+    assert!(log.contains("batch committed"), "{log}");
+    for secret in [TEST_SECRET, &phone.token, "private name"] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}
