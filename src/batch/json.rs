@@ -1,31 +1,50 @@
-//! Strict JSON: what `serde_json` reads, except that an object may not name a member twice.
+//! Strict JSON: what `serde_json` reads, except that an object may not name a member twice, and that
+//! there may not be more values than a batch can use.
 //!
-//! Two `amount`s in one payment would leave it to the parser which one counts.
+//! Two `amount`s in one payment would leave it to the parser which one counts; and a value takes many
+//! times the memory of its text, so a limit on bytes alone would not bound it.
 
+use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// Parses a body.
-///
-/// # Errors
-/// Says what is wrong and where (line and column), without quoting the body beyond a member's name.
-pub(super) fn parse(body: &[u8]) -> Result<Value, serde_json::Error> {
-    serde_json::from_slice::<Strict>(body).map(|strict| strict.0)
+/// Why a body is no JSON that can be a batch.
+#[derive(Debug)]
+pub(super) enum JsonError {
+    /// Says what is wrong and where (line and column), without quoting more than a member's name.
+    Malformed(serde_json::Error),
+    /// There are more values than allowed.
+    TooMany,
 }
 
-struct Strict(Value);
+/// Parses a body of at most `most` values.
+pub(super) fn parse(body: &[u8], most: usize) -> Result<Value, JsonError> {
+    let left = Cell::new(Some(most));
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let parsed = Strict(&left).deserialize(&mut json).and_then(|value| json.end().map(|()| value));
+    parsed.map_err(|error| if left.get().is_none() { JsonError::TooMany } else { JsonError::Malformed(error) })
+}
 
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Strict)
+/// Reads one value, if any are left; `None` once there was one too many.
+#[derive(Clone, Copy)]
+struct Strict<'a>(&'a Cell<Option<usize>>);
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let left = self.0.get().and_then(|left| left.checked_sub(1));
+        self.0.set(left);
+        if left.is_none() {
+            return Err(D::Error::custom("too many values"));
+        }
+        deserializer.deserialize_any(self)
     }
 }
 
-struct StrictVisitor;
-
-impl<'de> Visitor<'de> for StrictVisitor {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,7 +81,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
-        while let Some(Strict(value)) = list.next_element()? {
+        while let Some(value) = list.next_element_seed(self)? {
             values.push(value);
         }
         Ok(Value::Array(values))
@@ -70,7 +89,8 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
         let mut members = Map::new();
-        while let Some((name, Strict(value))) = object.next_entry::<String, Strict>()? {
+        while let Some(name) = object.next_key::<String>()? {
+            let value = object.next_value_seed(self)?;
             if members.contains_key(&name) {
                 let name: String = name.chars().take(50).collect();
                 return Err(A::Error::custom(format_args!("member {name:?} stands twice in one object")));
@@ -83,24 +103,38 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::*;
+
+    fn error(body: &[u8]) -> String {
+        match parse(body, 1000) {
+            Ok(value) => panic!("{value}"),
+            Err(JsonError::Malformed(error)) => error.to_string(),
+            Err(JsonError::TooMany) => "too many".into(),
+        }
+    }
 
     #[test]
     fn reads_what_serde_json_reads() {
         let text = r#"{"a":[1,-2,2.5,"x\u00e9\n",true,null,{"b":{}}],"c":18446744073709551615}"#;
-        assert_eq!(parse(text.as_bytes()).unwrap(), serde_json::from_str::<serde_json::Value>(text).unwrap());
+        assert_eq!(parse(text.as_bytes(), 1000).unwrap(), serde_json::from_str::<Value>(text).unwrap());
     }
 
     #[test]
     fn refuses_a_member_that_stands_twice() {
-        let error = parse(br#"{"payment":{"create":[{"amount":5,"amount":500}]}}"#).unwrap_err();
-        assert_eq!(error.to_string(), "member \"amount\" stands twice in one object at line 1 column 47");
+        let error = error(br#"{"payment":{"create":[{"amount":5,"amount":500}]}}"#);
+        assert_eq!(error, "member \"amount\" stands twice in one object at line 1 column 47");
     }
 
     #[test]
     fn refuses_broken_and_bottomless_json() {
-        for body in [&b"{"[..], b"[1,]", b"nul", b"{\"a\":1e999}", b"\"\xff\"", "[".repeat(100_000).as_bytes()] {
-            assert!(parse(body).is_err());
+        for body in [&b"{"[..], b"[1,]", b"nul", b"{\"a\":1e999}", b"\"\xff\"", b"{} {}", "[".repeat(900).as_bytes()] {
+            assert_ne!(error(body), "too many");
         }
+    }
+
+    #[test]
+    fn refuses_more_values_than_allowed() {
+        assert!(parse(b"[1,2,3]", 4).is_ok());
+        assert!(matches!(parse(b"[1,2,3]", 3), Err(JsonError::TooMany)));
     }
 }

@@ -25,6 +25,7 @@ use serde_json::Value;
 
 use crate::model::{ClientId, ItemId};
 use alias::Aliases;
+use json::JsonError;
 use reader::{Place, Reader, Report};
 
 /// A phone's queue: well-formed operations, in the order in which they are applied.
@@ -52,7 +53,7 @@ impl Batch {
     /// # Errors
     /// [`Invalid`], with all problems of shape at once.
     pub fn parse(body: &[u8], client: &ClientId, max_operations: usize) -> Result<Self, Invalid> {
-        let body = if body.is_empty() { Value::Object(Default::default()) } else { read_json(body)? };
+        let body = if body.is_empty() { Value::Object(Default::default()) } else { read_json(body, max_operations)? };
         check_client(&body, client)?;
         let mut report = Report::default();
         let batch = read_batch(&body, max_operations, &mut report)?;
@@ -89,18 +90,24 @@ impl Batch {
 /// # Errors
 /// [`Invalid::Json`], [`Invalid::Shape`] if the body is no object, or [`Invalid::ForeignClient`].
 pub fn check_body_client(body: &[u8], client: &ClientId) -> Result<(), Invalid> {
+    const MOST_OPERATIONS: usize = 1; // in what is no batch
     if body.is_empty() {
         return Ok(());
     }
-    let body = read_json(body)?;
+    let body = read_json(body, MOST_OPERATIONS)?;
     check_client(&body, client)?;
     let mut report = Report::default();
     Reader::open(&body, root(), &mut report);
     Problems::of(report.problems).map_or(Ok(()), |problems| Err(Invalid::Shape(problems)))
 }
 
-fn read_json(body: &[u8]) -> Result<Value, Invalid> {
-    json::parse(body).map_err(|e| Invalid::Json(e.to_string()))
+/// Reads JSON of at most a hundred values for each operation, and ten thousand in any case: a rich
+/// operation has some twenty.
+fn read_json(body: &[u8], max_operations: usize) -> Result<Value, Invalid> {
+    json::parse(body, max_operations.saturating_mul(100).max(10_000)).map_err(|error| match error {
+        JsonError::Malformed(error) => Invalid::Json(error.to_string()),
+        JsonError::TooMany => Invalid::TooManyOperations { limit: max_operations },
+    })
 }
 
 fn check_client(body: &Value, client: &ClientId) -> Result<(), Invalid> {

@@ -26,7 +26,9 @@ impl<P: Planner> Planner for Idempotent<P> {
 
     fn plan(&self, before: &Snapshot) -> Result<Decision, Reject> {
         match &before.receipt {
-            Some(stored) if stored.fingerprint == self.fingerprint => Ok(Decision::Replay(stored.receipt.clone())),
+            Some(stored) if stored.fingerprint == self.fingerprint => {
+                Ok(Decision::Replay(Box::new(stored.receipt.clone())))
+            }
             Some(_) => Err(Reject::KeyReused),
             None => self.inner.plan(before).map(|decision| self.remember(decision)),
         }

@@ -48,7 +48,7 @@ pub enum Decision {
     /// Write this, all of it or nothing, as the client's next revision.
     Commit(Box<Plan>),
     /// It was done before, and this is what came of it. Write nothing.
-    Replay(Receipt),
+    Replay(Box<Receipt>),
 }
 
 /// What to write, as data. All values are absolute, so that applying a plan twice is applying it once.

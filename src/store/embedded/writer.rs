@@ -106,7 +106,7 @@ fn commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, Reje
                 wrote = true;
                 Ok(Outcome { receipt: plan.receipt, replayed: false })
             }
-            Ok(Decision::Replay(receipt)) => Ok(Outcome { receipt, replayed: true }),
+            Ok(Decision::Replay(receipt)) => Ok(Outcome { receipt: *receipt, replayed: true }),
             Err(reject) => Err(reject),
         });
     }
