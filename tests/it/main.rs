@@ -1,5 +1,6 @@
 //! The integration tests, in one binary: every test process starts its own databases and servers.
 
+mod api_examples;
 mod contract;
 mod crash;
 mod harness;

@@ -2,7 +2,7 @@
 //!
 //! `"$client"` stands for the client's id, `"$new:NAME"` for an id of 24 hex digits (the same for the same name,
 //! another for another name), `"$time"` for a time like 2025-01-12T00:00:00.000Z and `"$any"` for any string that
-//! is not empty. All else must be equal.
+//! is not empty. An object with the member `"...": "..."` leaves members out. All else must be equal.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,16 +32,26 @@ impl Matcher {
         }
     }
 
-    /// Every key of one must be in the other.
+    /// The text with the ids that are known by now in place of `"$client"` and `"$new:NAME"`.
+    pub fn fill_in(&self, text: &str) -> String {
+        let mut text = text.replace("\"$client\"", &format!("\"{}\"", self.client));
+        for (name, id) in &self.ids {
+            text = text.replace(&format!("\"$new:{name}\""), &format!("\"{id}\""));
+        }
+        text
+    }
+
+    /// Every key of one must be in the other, unless some are said to be left out.
     fn check_object(&mut self, expected: &Map<String, Value>, got: &Map<String, Value>) -> Result<(), Mismatch> {
-        for (key, expected) in expected {
+        let leaves_out = expected.get(LEFT_OUT).is_some_and(|mark| mark == LEFT_OUT);
+        for (key, expected) in expected.iter().filter(|(key, _)| !leaves_out || *key != LEFT_OUT) {
             match got.get(key) {
                 Some(got) => self.check(expected, got),
                 None => Err(Mismatch::new(expected, "nothing")),
             }
             .map_err(|mismatch| mismatch.below(key))?;
         }
-        match got.iter().find(|(key, _)| !expected.contains_key(*key)) {
+        match got.iter().find(|(key, _)| !leaves_out && !expected.contains_key(*key)) {
             Some((key, got)) => Err(Mismatch::new("nothing", got).below(key)),
             None => Ok(()),
         }
@@ -112,6 +122,9 @@ pub fn with_client(value: &Value, client_hex: &str) -> Value {
         other => other.clone(),
     }
 }
+
+/// Name and value of the member that stands for members left out.
+const LEFT_OUT: &str = "...";
 
 /// Where two values differ, and how.
 #[derive(Debug, PartialEq)]
@@ -228,6 +241,29 @@ mod tests {
         for (expected, got, difference) in cases {
             assert_eq!(check(expected, got), Err(difference.to_owned()));
         }
+    }
+
+    #[test]
+    fn an_object_may_leave_members_out() {
+        let some = json!({ "list": [{ "a": 1, "...": "..." }] });
+        assert_eq!(check(some.clone(), json!({ "list": [{ "a": 1, "b": 2 }] })), Ok(()));
+        assert_eq!(check(some.clone(), json!({ "list": [{ "a": 1 }] })), Ok(()));
+        assert_eq!(
+            check(some.clone(), json!({ "list": [{ "b": 2 }] })),
+            Err("/list/0/a: expected 1, got nothing".into())
+        );
+        assert_eq!(check(some, json!({ "list": [{ "a": 1 }], "b": 2 })), Err("/b: expected nothing, got 2".into()));
+        assert!(check(json!({ "...": 1 }), json!({ "b": 2 })).is_err());
+    }
+
+    #[test]
+    fn known_ids_are_filled_in() {
+        let mut matcher = Matcher::new(CLIENT);
+        matcher.check(&json!({ "_id": "$new:a" }), &json!({ "_id": ONE })).unwrap();
+        assert_eq!(
+            matcher.fill_in(r#"["$new:a","$new:ab","$client","$clients","$any"]"#),
+            format!(r#"["{ONE}","$new:ab","{CLIENT}","$clients","$any"]"#)
+        );
     }
 
     #[test]

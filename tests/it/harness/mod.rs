@@ -19,6 +19,7 @@ mod wait;
 pub use client::{Phone, Request};
 pub use engine::Engine;
 pub(crate) use engine::on_every_engine;
+pub use matcher::Matcher;
 pub use mongod::{Mongod, Topology, database, unique_name};
 pub use server::{Server, Setup};
 pub use token::{TEST_SECRET, sign, token};

@@ -1,0 +1,145 @@
+//! What may be said of a driver's error. Its `Display` prints the server's whole reply, records included,
+//! so it is never shown nor logged.
+
+use mongodb::error::{
+    Error, ErrorKind, RETRYABLE_WRITE_ERROR, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT, WriteFailure,
+};
+
+use crate::plan::Reject;
+use crate::store::{ExecuteError, StoreError};
+
+/// A record with these keys is there already.
+pub(super) const DUPLICATE_KEY: i32 = 11000;
+/// Two transactions write one document.
+pub(super) const WRITE_CONFLICT: i32 = 112;
+
+/// Why an attempt to commit came to nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The rules say no.
+    Rejected(Reject),
+    /// Our own error.
+    Store(StoreError),
+    /// The driver's error. Its labels tell whether another attempt is worth it.
+    Driver(Error),
+    /// Somebody else was quicker; another attempt sees what they did.
+    Overtaken(Error),
+}
+
+/// Says what happened: kind, code and labels.
+pub(super) fn describe(error: &Error) -> String {
+    let mut text = kind(error);
+    if let Some(code) = code(error) {
+        text.push_str(&format!(" {code}"));
+    }
+    if let Some(name) = code_name(error) {
+        text.push_str(&format!(" {name}"));
+    }
+    for label in error.labels() {
+        text.push_str(&format!(" [{label}]"));
+    }
+    text
+}
+
+/// The server's code for what happened, if the server said it.
+pub(super) fn code(error: &Error) -> Option<i32> {
+    match error.kind.as_ref() {
+        ErrorKind::Command(e) => Some(e.code),
+        ErrorKind::Write(WriteFailure::WriteError(e)) => Some(e.code),
+        ErrorKind::Write(WriteFailure::WriteConcernError(e)) => Some(e.code),
+        ErrorKind::InsertMany(e) => {
+            let write = e.write_errors.iter().flatten().map(|e| e.code).next();
+            write.or(e.write_concern_error.as_ref().map(|e| e.code))
+        }
+        _ => None,
+    }
+}
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        let text = describe(&error);
+        if is_passing(&error) { Self::Unavailable(text) } else { Self::Internal(text) }
+    }
+}
+
+impl From<Reject> for Failure {
+    fn from(reject: Reject) -> Self {
+        Self::Rejected(reject)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+impl From<Failure> for ExecuteError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Rejected(reject) => reject.into(),
+            Failure::Store(error) => error.into(),
+            Failure::Driver(error) | Failure::Overtaken(error) => StoreError::from(error).into(),
+        }
+    }
+}
+
+/// Whether it lies in the network or in the state of the servers, so that a later try may succeed.
+fn is_passing(error: &Error) -> bool {
+    let labels = [TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT, RETRYABLE_WRITE_ERROR];
+    let away = matches!(
+        error.kind.as_ref(),
+        ErrorKind::Io(_)
+            | ErrorKind::ServerSelection { .. }
+            | ErrorKind::ConnectionPoolCleared { .. }
+            | ErrorKind::DnsResolve { .. }
+            | ErrorKind::Shutdown
+    );
+    away || labels.iter().any(|label| error.contains_label(label)) || code(error).is_some_and(|code| PASSING.contains(&code))
+}
+
+/// Host away, network timeouts, stepping down, not primary, recovering, shutting down, out of time,
+/// write concern not met, conflicts, snapshots that are gone.
+const PASSING: [i32; 24] = [
+    6, 7, 24, 50, 64, 79, 89, 91, 100, 112, 134, 189, 202, 239, 246, 251, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436,
+];
+
+fn kind(error: &Error) -> String {
+    let name = match error.kind.as_ref() {
+        // The driver's own words on an argument of ours. Connection strings are checked before it sees them.
+        ErrorKind::InvalidArgument { message, .. } => return format!("invalid argument: {message}"),
+        ErrorKind::Io(e) => return format!("I/O error: {}", e.kind()),
+        ErrorKind::Authentication { .. } => "authentication failed",
+        ErrorKind::Bson(_) | ErrorKind::BsonDeserialization(_) | ErrorKind::BsonSerialization(_) => "unreadable BSON",
+        ErrorKind::InsertMany(_) => "insert failed",
+        ErrorKind::Write(WriteFailure::WriteConcernError(_)) => "write concern failed",
+        ErrorKind::Write(_) => "write failed",
+        ErrorKind::Command(_) => "command failed",
+        ErrorKind::DnsResolve { .. } => "name resolution failed",
+        ErrorKind::ConnectionPoolCleared { .. } => "connections lost",
+        ErrorKind::InvalidResponse { .. } => "invalid reply",
+        ErrorKind::ServerSelection { .. } => "no server found in time",
+        ErrorKind::InvalidTlsConfig { .. } => "invalid TLS configuration",
+        ErrorKind::Transaction { .. } => "transaction misused",
+        ErrorKind::IncompatibleServer { .. } => "incompatible server",
+        ErrorKind::Shutdown => "client is shut down",
+        _ => "driver error",
+    };
+    name.to_owned()
+}
+
+fn code_name(error: &Error) -> Option<&str> {
+    let name = match error.kind.as_ref() {
+        ErrorKind::Command(e) => Some(e.code_name.as_str()),
+        ErrorKind::Write(WriteFailure::WriteError(e)) => e.code_name.as_deref(),
+        ErrorKind::Write(WriteFailure::WriteConcernError(e)) => Some(e.code_name.as_str()),
+        _ => None,
+    };
+    name.filter(|name| !name.is_empty())
+}

@@ -1,0 +1,94 @@
+//! Collections and indexes, made when the server starts.
+
+use std::time::Duration;
+
+use bson::{Document, doc};
+use futures_util::StreamExt;
+use mongodb::error::{Error, Result};
+use mongodb::options::IndexOptions;
+use mongodb::{Database, IndexModel};
+
+use super::error::code;
+use super::{CLIENTS, INTENTS, RECEIPTS};
+use crate::model::Collection;
+
+/// Makes what is missing. Several server processes may do so at once, and what a database has already,
+/// under whatever name, is used as it is.
+pub(super) async fn ensure(db: &Database, receipt_days: u32) -> Result<()> {
+    make_collections(db).await?;
+    for collection in Collection::ALL {
+        // The dataset's filter and order.
+        make(db, collection.name(), doc! { "clientId": 1, "_id": 1 }, IndexOptions::default()).await?;
+    }
+    make(db, Collection::Invoices.name(), doc! { "clientId": 1, "invoiceNumber": 1 }, IndexOptions::default()).await?;
+    make(db, Collection::PurchaseHistories.name(), doc! { "clientId": 1, "invoiceId": 1 }, IndexOptions::default()).await?;
+    make(db, INTENTS, doc! { "clientId": 1 }, IndexOptions::default()).await?;
+    make(db, RECEIPTS, doc! { "clientId": 1, "key": 1 }, IndexOptions::builder().unique(true).build()).await?;
+    expire_receipts(db, receipt_days).await
+}
+
+/// Transactions want collections that exist.
+async fn make_collections(db: &Database) -> Result<()> {
+    const NAMESPACE_EXISTS: i32 = 48;
+    let existing = db.list_collection_names().await?;
+    let names = Collection::ALL.map(Collection::name).into_iter().chain([CLIENTS, RECEIPTS, INTENTS]);
+    for name in names.filter(|name| !existing.iter().any(|existing| existing == name)) {
+        ignore(db.create_collection(name).await, &[NAMESPACE_EXISTS])?;
+    }
+    Ok(())
+}
+
+async fn make(db: &Database, collection: &str, keys: Document, options: IndexOptions) -> Result<()> {
+    const INDEX_OPTIONS_CONFLICT: i32 = 85;
+    const INDEX_KEY_SPECS_CONFLICT: i32 = 86;
+    let index = IndexModel::builder().keys(keys).options(options).build();
+    let made = db.collection::<Document>(collection).create_index(index).await;
+    ignore(made.map(drop), &[INDEX_OPTIONS_CONFLICT, INDEX_KEY_SPECS_CONFLICT])
+}
+
+/// Has the database drop receipts after so many days; after none, never.
+async fn expire_receipts(db: &Database, days: u32) -> Result<()> {
+    let keys = doc! { "createdAt": 1 };
+    // What an index takes: a 32-bit number of seconds, 68 years.
+    let seconds = (u64::from(days) * 24 * 60 * 60).min(i32::MAX as u64);
+    match (receipt_expiry(db, &keys).await?, days) {
+        (None, 0) => Ok(()),
+        (Some(index), 0) => {
+            const INDEX_NOT_FOUND: i32 = 27;
+            ignore(db.collection::<Document>(RECEIPTS).drop_index(index.name).await, &[INDEX_NOT_FOUND])
+        }
+        (Some(index), _) if index.seconds == Some(seconds) => Ok(()),
+        (Some(_), _) => {
+            let index = doc! { "keyPattern": keys, "expireAfterSeconds": seconds as i64 };
+            db.run_command(doc! { "collMod": RECEIPTS, "index": index }).await.map(drop)
+        }
+        (None, _) => {
+            let options = IndexOptions::builder().expire_after(Duration::from_secs(seconds)).build();
+            make(db, RECEIPTS, keys, options).await
+        }
+    }
+}
+
+/// The index on a receipt's age.
+struct Expiry {
+    name: String,
+    seconds: Option<u64>,
+}
+
+async fn receipt_expiry(db: &Database, keys: &Document) -> Result<Option<Expiry>> {
+    let mut indexes = db.collection::<Document>(RECEIPTS).list_indexes().await?;
+    while let Some(index) = indexes.next().await {
+        let IndexModel { keys: found, options, .. } = index?;
+        if found == *keys {
+            let options = options.unwrap_or_default();
+            let seconds = options.expire_after.map(|after| after.as_secs());
+            return Ok(Some(Expiry { name: options.name.unwrap_or_default(), seconds }));
+        }
+    }
+    Ok(None)
+}
+
+fn ignore(result: Result<()>, codes: &[i32]) -> Result<()> {
+    let harmless = |error: &Error| code(error).is_some_and(|code| codes.contains(&code));
+    result.or_else(|error| if harmless(&error) { Ok(()) } else { Err(error) })
+}

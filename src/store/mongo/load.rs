@@ -1,0 +1,208 @@
+//! From a planner's read set to the snapshot it plans on.
+
+use std::collections::{HashMap, HashSet};
+
+use bson::oid::ObjectId;
+use bson::raw::{RawBsonRef, RawDocument};
+use bson::{Bson, Document, doc};
+use mongodb::{ClientSession, Database};
+
+use super::error::Failure;
+use super::find::{find, in_few_batches};
+use super::{CLIENTS, DEALERS, RECEIPTS};
+use crate::model::{ClientId, Collection, InvoiceId, Revision};
+use crate::plan::{IdempotencyKey, NumberSearch, ReadSet, Snapshot, StoredReceipt};
+use crate::store::StoreError;
+use crate::store::records::{stored_invoice, stored_item};
+
+/// A client's own document: what its next batch goes on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counter {
+    pub revision: Revision,
+    pub next_invoice: i64,
+}
+
+/// What was read for a plan.
+pub(super) struct Loaded {
+    pub snapshot: Snapshot,
+    /// The `revision` that each item and invoice of the snapshot had; null where it had none.
+    pub revisions: HashMap<ObjectId, Bson>,
+}
+
+impl Counter {
+    /// Reads a client's document.
+    pub fn of(record: &RawDocument) -> Self {
+        Self {
+            revision: Revision(whole(record, "revision").unwrap_or_default()),
+            next_invoice: whole(record, "nextInvoice").unwrap_or(1),
+        }
+    }
+
+    /// The client's counter as it is stored; that of a new client if it is not.
+    pub async fn load(db: &Database, session: Option<&mut ClientSession>, client: ObjectId) -> mongodb::error::Result<Self> {
+        let mut counter = Self { revision: Revision::default(), next_invoice: 1 };
+        let take = |record: &RawDocument| counter = Self::of(record);
+        find(db, session, CLIENTS, doc! { "_id": client }, in_few_batches(), take).await?;
+        Ok(counter)
+    }
+}
+
+/// Loads what a planner reads, with one find for each kind of record. In a transaction all of it is of
+/// one moment; without a session the caller keeps others away.
+pub(super) async fn load(
+    db: &Database,
+    session: Option<&mut ClientSession>,
+    client: &ClientId,
+    counter: Counter,
+    reads: &ReadSet,
+) -> Result<Loaded, Failure> {
+    let snapshot = Snapshot { revision: counter.revision, next_invoice: counter.next_invoice, ..Snapshot::default() };
+    let mut loader = Loader { db, session, client: client.object_id(), loaded: Loaded { snapshot, revisions: HashMap::new() } };
+    loader.items(reads).await?;
+    loader.invoices(reads).await?;
+    loader.loaded.snapshot.groups = loader.existing(Collection::ItemGroups.name(), ids(&reads.groups, |id| id.0)).await?;
+    loader.loaded.snapshot.customers = loader.existing(Collection::ClientCustomers.name(), ids(&reads.customers, |id| id.0)).await?;
+    loader.loaded.snapshot.dealers = loader.existing(DEALERS, ids(&reads.dealers, |id| id.0)).await?;
+    loader.numbers(counter.next_invoice, reads.free_numbers).await?;
+    if let Some(key) = &reads.receipt {
+        loader.receipt(key).await?;
+    }
+    Ok(loader.loaded)
+}
+
+struct Loader<'a> {
+    db: &'a Database,
+    session: Option<&'a mut ClientSession>,
+    client: ObjectId,
+    loaded: Loaded,
+}
+
+impl Loader<'_> {
+    /// The most ids that one find names.
+    const MOST_IDS: usize = 10_000;
+
+    async fn items(&mut self, reads: &ReadSet) -> Result<(), Failure> {
+        let fields = ["name", "price", "stock", "revision"];
+        let (mut items, mut revisions) = (HashMap::new(), HashMap::new());
+        let take = |record: &RawDocument| {
+            if let Some(id) = object_id(record, "_id") {
+                items.insert(id.into(), stored_item(record));
+                revisions.insert(id, revision(record));
+            }
+        };
+        self.by_ids(Collection::Items.name(), "_id", ids(&reads.items, |id| id.0), &fields, take).await?;
+        self.loaded.snapshot.items = items;
+        self.loaded.revisions.extend(revisions);
+        Ok(())
+    }
+
+    async fn invoices(&mut self, reads: &ReadSet) -> Result<(), Failure> {
+        let purchased = self.purchased(reads).await?;
+        let fields = ["totalAmount", "paidAmount", "clientCustomerId", "clientCustomerPhone", "revision"];
+        let (mut invoices, mut revisions) = (HashMap::new(), HashMap::new());
+        let take = |record: &RawDocument| {
+            if let Some(id) = object_id(record, "_id") {
+                invoices.insert(id.into(), stored_invoice(record, purchased.contains(&InvoiceId(id))));
+                revisions.insert(id, revision(record));
+            }
+        };
+        self.by_ids(Collection::Invoices.name(), "_id", ids(&reads.invoices, |id| id.0), &fields, take).await?;
+        self.loaded.snapshot.invoices = invoices;
+        self.loaded.revisions.extend(revisions);
+        Ok(())
+    }
+
+    /// Which of the invoices are in the purchase history.
+    async fn purchased(&mut self, reads: &ReadSet) -> Result<HashSet<InvoiceId>, Failure> {
+        let mut purchased = HashSet::new();
+        let take = |record: &RawDocument| purchased.extend(object_id(record, "invoiceId").map(InvoiceId));
+        let ids = ids(&reads.invoices, |id| id.0);
+        self.by_ids(Collection::PurchaseHistories.name(), "invoiceId", ids, &["invoiceId"], take).await?;
+        Ok(purchased)
+    }
+
+    /// Which of the ids are there.
+    async fn existing<Id>(&mut self, collection: &str, ids: Vec<ObjectId>) -> Result<HashSet<Id>, Failure>
+    where
+        Id: From<ObjectId> + Eq + std::hash::Hash + Send,
+    {
+        let mut existing = HashSet::new();
+        let take = |record: &RawDocument| existing.extend(object_id(record, "_id").map(Id::from));
+        self.by_ids(collection, "_id", ids, &["_id"], take).await?;
+        Ok(existing)
+    }
+
+    async fn numbers(&mut self, next: i64, needed: usize) -> Result<(), Failure> {
+        let mut search = NumberSearch::new(next, needed);
+        while let Some(window) = search.window() {
+            let mut taken = Vec::new();
+            let take = |record: &RawDocument| {
+                taken.extend(record.get_str("invoiceNumber").ok().map(str::to_owned));
+            };
+            let filter = doc! { "clientId": self.client, "invoiceNumber": { "$in": window } };
+            self.find(Collection::Invoices.name(), filter, &["invoiceNumber"], take).await?;
+            search.found(taken);
+        }
+        self.loaded.snapshot.taken_numbers = search.into_taken();
+        Ok(())
+    }
+
+    async fn receipt(&mut self, key: &IdempotencyKey) -> Result<(), Failure> {
+        let mut found = None;
+        let take = |record: &RawDocument| found = Some(bson::deserialize_from_slice::<StoredReceipt>(record.as_bytes()));
+        let filter = doc! { "clientId": self.client, "key": key.as_str() };
+        self.find(RECEIPTS, filter, &["key", "fingerprint", "createdAt", "receipt"], take).await?;
+        let unreadable = |_| Failure::Store(StoreError::Internal("a stored receipt is unreadable".to_owned()));
+        self.loaded.snapshot.receipt = found.transpose().map_err(unreadable)?;
+        Ok(())
+    }
+
+    async fn by_ids(
+        &mut self,
+        collection: &str,
+        id_field: &str,
+        ids: Vec<ObjectId>,
+        fields: &[&str],
+        mut take: impl FnMut(&RawDocument) + Send,
+    ) -> Result<(), Failure> {
+        for ids in ids.chunks(Self::MOST_IDS) {
+            let filter = doc! { "clientId": self.client, id_field: { "$in": ids } };
+            self.find(collection, filter, fields, &mut take).await?;
+        }
+        Ok(())
+    }
+
+    async fn find(
+        &mut self,
+        collection: &str,
+        filter: Document,
+        fields: &[&str],
+        take: impl FnMut(&RawDocument) + Send,
+    ) -> Result<(), Failure> {
+        let mut options = in_few_batches();
+        options.projection = Some(fields.iter().map(|field| ((*field).to_owned(), Bson::Int32(1))).collect());
+        Ok(find(self.db, self.session.as_deref_mut(), collection, filter, options, take).await?)
+    }
+}
+
+fn ids<'a, Id: 'a>(ids: impl IntoIterator<Item = &'a Id>, object_id: impl Fn(&Id) -> ObjectId) -> Vec<ObjectId> {
+    ids.into_iter().map(object_id).collect()
+}
+
+fn object_id(record: &RawDocument, field: &str) -> Option<ObjectId> {
+    record.get_object_id(field).ok()
+}
+
+fn revision(record: &RawDocument) -> Bson {
+    record.get("revision").ok().flatten().and_then(|value| Bson::try_from(value).ok()).unwrap_or(Bson::Null)
+}
+
+/// A whole number, whichever of BSON's number types it has.
+fn whole(record: &RawDocument, field: &str) -> Option<i64> {
+    match record.get(field).ok()?? {
+        RawBsonRef::Int32(value) => Some(value.into()),
+        RawBsonRef::Int64(value) => Some(value),
+        RawBsonRef::Double(value) => Some(value as i64),
+        _ => None,
+    }
+}

@@ -1,0 +1,111 @@
+//! How to reach the database.
+
+use std::fmt;
+use std::time::Duration;
+
+use mongodb::error::ErrorKind;
+use mongodb::options::{ClientOptions, ConnectionString, ReadPreference, SelectionCriteria};
+
+use crate::store::StoreError;
+
+/// The name under which the server's connections show in the database's logs.
+pub(super) const APP_NAME: &str = "viveka-sync";
+
+/// Which database to use. `Debug` does not show the credentials of the URL.
+#[derive(Clone)]
+pub struct MongoOptions {
+    /// A MongoDB connection string: `mongodb://` or `mongodb+srv://`.
+    pub url: String,
+    /// The database's name, when the URL names none.
+    pub database: String,
+    /// For how many days receipts are kept; 0 keeps them for ever.
+    pub receipt_days: u32,
+}
+
+/// Checks a connection string without any I/O.
+///
+/// # Errors
+/// One sentence that says what is wrong. It never holds the user's name or password.
+pub fn check_url(url: &str) -> Result<(), String> {
+    if ConnectionString::parse(url).is_ok() {
+        return Ok(());
+    }
+    // The driver's texts may quote the URL, so it is asked about one that holds no credentials.
+    match ConnectionString::parse(hide_credentials(url)).map_err(|e| *e.kind) {
+        Err(ErrorKind::InvalidArgument { message, .. }) => Err(message),
+        _ => Err("special characters in its user name and password must be percent-encoded".to_owned()),
+    }
+}
+
+impl MongoOptions {
+    /// The driver's options: those of the URL, and ours where the URL is silent.
+    pub(super) async fn client_options(&self) -> Result<ClientOptions, StoreError> {
+        check_url(&self.url).map_err(StoreError::Internal)?;
+        let mut options = ClientOptions::parse(&self.url).await?;
+        let most = *options.max_pool_size.get_or_insert(64);
+        options.min_pool_size.get_or_insert(most.min(4));
+        options.server_selection_timeout.get_or_insert(Duration::from_secs(5));
+        options.connect_timeout.get_or_insert(Duration::from_secs(5));
+        options.default_database.get_or_insert_with(|| self.database.clone());
+        options.app_name = Some(APP_NAME.to_owned());
+        // A dataset must show the commits before it, and transactions run nowhere else.
+        options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+        Ok(options)
+    }
+}
+
+impl fmt::Debug for MongoOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = hide_credentials(&self.url);
+        f.debug_struct("MongoOptions")
+            .field("url", &url.split('?').next().unwrap_or_default())
+            .field("database", &self.database)
+            .field("receipt_days", &self.receipt_days)
+            .finish()
+    }
+}
+
+/// The URL without what stands before its last `@`. A password that should have been percent-encoded may
+/// hold anything, so nothing before that place is trusted to be something else.
+fn hide_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return String::new() };
+    match rest.rsplit_once('@') {
+        Some((_, rest)) => format!("{scheme}://***@{rest}"),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_error_tells_the_credentials() {
+        let bad = [
+            "mongodb://user:s3cret@localhost:port/db",
+            "mongodb://user:s3cret/x@localhost",
+            "mongodb://user:s3cret?x@localhost",
+            "mongodb://user:s3cret@x@localhost",
+            "mongodb://user:s3cret%@localhost",
+            "user:s3cret@localhost",
+            "http://user:s3cret@localhost",
+            "mongodb://user:s3cret@localhost/?w=-1",
+            "mongodb://",
+            "",
+        ];
+        for url in bad {
+            let error = check_url(url).unwrap_err();
+            assert!(!error.is_empty() && !error.contains("s3cret") && !error.contains("user:"), "{url}: {error}");
+        }
+        for url in ["mongodb://user:s3cret@localhost/db?replicaSet=rs0", "mongodb://localhost", "mongodb://a:1,b:2/db"] {
+            assert_eq!(check_url(url), Ok(()), "{url}");
+        }
+    }
+
+    #[test]
+    fn debug_hides_the_credentials() {
+        let url = "mongodb://user:s3cret@localhost/db?tlsCertificateKeyFilePassword=s3cret".to_owned();
+        let shown = format!("{:?}", MongoOptions { url, database: "vivekaDB".into(), receipt_days: 400 });
+        assert!(shown.contains("mongodb://***@localhost/db") && !shown.contains("s3cret"), "{shown}");
+    }
+}

@@ -1,0 +1,202 @@
+//! Batches on a replica set or a sharded cluster: one session transaction each.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bson::{Document, RawDocumentBuf, doc};
+use mongodb::error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
+use mongodb::options::{Acknowledgment, ReadConcern, ReturnDocument, WriteConcern};
+use mongodb::{ClientSession, Database};
+
+use super::backoff::Backoff;
+use super::error::{DUPLICATE_KEY, Failure, WRITE_CONFLICT, code, describe};
+use super::load::{Counter, load};
+use super::orphans::Orphans;
+use super::update::update;
+use super::{CLIENTS, RECEIPTS};
+use crate::clock::Stamp;
+use crate::model::{ClientId, Collection};
+use crate::plan::{Decision, Plan, Planner, ReadSet, Receipt, StoredReceipt};
+use crate::store::records::{Change, ChangeKind, changes, document};
+use crate::store::{ExecuteError, Outcome, StoreError};
+
+/// For how long a client's document may be held by another transaction before somebody looks whether
+/// the holder is alive. Transactions take milliseconds.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Loads, plans and commits in one transaction, and runs it again from the start while the server says
+/// that another try may succeed. The caller sets the deadline by dropping the future, which ends the
+/// transaction.
+pub(super) async fn execute(
+    db: &Database,
+    orphans: &Orphans,
+    client: &ClientId,
+    planner: &dyn Planner,
+) -> Result<Outcome, ExecuteError> {
+    let reads = planner.reads();
+    let mut session = db.client().start_session().await.map_err(StoreError::from)?;
+    let (begin, mut backoff) = (Instant::now(), Backoff::new());
+    loop {
+        let error = match attempt(db, &mut session, client, planner, &reads).await {
+            Ok(outcome) => return Ok(outcome),
+            Err(Failure::Overtaken(error)) => error,
+            Err(Failure::Driver(error)) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => error,
+            Err(failure) => return Err(failure.into()),
+        };
+        tracing::debug!(%client, error = describe(&error), "transaction runs again");
+        if code(&error) == Some(WRITE_CONFLICT) && begin.elapsed() > PATIENCE {
+            orphans.end(db).await;
+        }
+        backoff.wait().await;
+    }
+}
+
+/// What a transaction came to before its end.
+enum Filled {
+    /// Everything is written, and the commit is outstanding.
+    Written(Receipt),
+    /// There is nothing to write.
+    Replayed(Receipt),
+}
+
+async fn attempt(
+    db: &Database,
+    session: &mut ClientSession,
+    client: &ClientId,
+    planner: &dyn Planner,
+    reads: &ReadSet,
+) -> Result<Outcome, Failure> {
+    let durable = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
+    session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(durable).await?;
+    match fill(db, session, client, planner, reads).await {
+        Ok(Filled::Written(receipt)) => {
+            commit(session).await?;
+            Ok(Outcome { receipt, replayed: false })
+        }
+        Ok(Filled::Replayed(receipt)) => {
+            session.abort_transaction().await?;
+            Ok(Outcome { receipt, replayed: true })
+        }
+        Err(failure) => {
+            session.abort_transaction().await?;
+            Err(failure)
+        }
+    }
+}
+
+async fn fill(
+    db: &Database,
+    session: &mut ClientSession,
+    client: &ClientId,
+    planner: &dyn Planner,
+    reads: &ReadSet,
+) -> Result<Filled, Failure> {
+    // First of all, so that two batches of one client meet here and nowhere else.
+    let counter = bump(db, session, client).await?;
+    let loaded = load(db, Some(&mut *session), client, counter, reads).await?;
+    match planner.plan(&loaded.snapshot)? {
+        Decision::Commit(plan) => {
+            write(db, session, client, &plan).await?;
+            Ok(Filled::Written(plan.receipt))
+        }
+        Decision::Replay(receipt) => Ok(Filled::Replayed(*receipt)),
+    }
+}
+
+/// Takes the client's next revision, and returns the counter as it was before.
+async fn bump(db: &Database, session: &mut ClientSession, client: &ClientId) -> Result<Counter, Failure> {
+    let clients = db.collection::<RawDocumentBuf>(CLIENTS);
+    let bumped = clients
+        .find_one_and_update(doc! { "_id": client.object_id() }, doc! { "$inc": { "revision": 1_i64 } })
+        .upsert(true)
+        .return_document(ReturnDocument::After)
+        .session(session)
+        .await
+        .map_err(overtaken_if_duplicate)?
+        .ok_or_else(|| StoreError::Internal("an upsert returned nothing".to_owned()))?;
+    let mut counter = Counter::of(&bumped);
+    counter.revision.0 -= 1;
+    Ok(counter)
+}
+
+async fn write(db: &Database, session: &mut ClientSession, client: &ClientId, plan: &Plan) -> Result<(), Failure> {
+    for (collection, writes) in by_collection(client, changes(client, plan)?) {
+        if !writes.inserts.is_empty() {
+            db.collection::<Document>(collection.name()).insert_many(writes.inserts).session(&mut *session).await?;
+        }
+        set(db, session, collection.name(), &writes.sets).await?;
+    }
+    if let Some(next) = plan.next_invoice {
+        let statement = doc! { "q": { "_id": client.object_id() }, "u": { "$set": { "nextInvoice": next } } };
+        set(db, session, CLIENTS, &[statement]).await?;
+    }
+    if let Some(receipt) = &plan.remember {
+        remember(db, session, client, receipt).await?;
+    }
+    Ok(())
+}
+
+/// The writes to one collection.
+#[derive(Default)]
+struct Writes {
+    inserts: Vec<Document>,
+    sets: Vec<Document>,
+}
+
+fn by_collection(client: &ClientId, changes: Vec<Change>) -> BTreeMap<Collection, Writes> {
+    let mut writes = BTreeMap::<_, Writes>::new();
+    for Change { collection, id, kind, fields } in changes {
+        let writes = writes.entry(collection).or_default();
+        match kind {
+            ChangeKind::Insert => writes.inserts.push(fields),
+            ChangeKind::Set => {
+                let filter = doc! { "_id": id, "clientId": client.object_id() };
+                writes.sets.push(doc! { "q": filter, "u": { "$set": fields } });
+            }
+        }
+    }
+    writes
+}
+
+/// Runs update statements each of which must find its record.
+async fn set(db: &Database, session: &mut ClientSession, collection: &str, statements: &[Document]) -> Result<(), Failure> {
+    let updated = update(db, Some(session), collection, statements, true).await?;
+    if let Some(refused) = updated.refused.first() {
+        return Err(StoreError::Internal(format!("an update of {collection} failed with code {}", refused.code)).into());
+    }
+    if updated.matched != statements.len() as i64 {
+        return Err(StoreError::Internal(format!("an update of {collection} did not find a record that was read")).into());
+    }
+    Ok(())
+}
+
+async fn remember(db: &Database, session: &mut ClientSession, client: &ClientId, receipt: &StoredReceipt) -> Result<(), Failure> {
+    let mut record = document(receipt)?;
+    record.insert("_id", Stamp::take(1).ids().next());
+    record.insert("clientId", client.object_id());
+    let insert = db.collection::<Document>(RECEIPTS).insert_one(record).session(session).await;
+    // The next attempt finds the receipt that is there already.
+    insert.map_err(overtaken_if_duplicate)?;
+    Ok(())
+}
+
+fn overtaken_if_duplicate(error: Error) -> Failure {
+    if code(&error) == Some(DUPLICATE_KEY) { Failure::Overtaken(error) } else { Failure::Driver(error) }
+}
+
+/// Commits, again and again while the server does not say what came of it.
+async fn commit(session: &mut ClientSession) -> Result<(), Failure> {
+    let mut backoff = Backoff::new();
+    loop {
+        match session.commit_transaction().await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) => {
+                tracing::debug!(error = describe(&error), "commit is asked for again");
+                backoff.wait().await;
+            }
+            Err(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => return Err(Failure::Driver(error)),
+            // Whatever it is, it came too late to say that nothing was written.
+            Err(error) => return Err(StoreError::Unavailable(describe(&error)).into()),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Many updates in one round trip.
+
+use bson::raw::RawArrayBuf;
+use bson::{Bson, Document, RawDocumentBuf, rawdoc};
+use mongodb::error::Result;
+use mongodb::{ClientSession, Database};
+
+/// What came of the statements of one or more `update` commands.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Updated {
+    /// How many statements found or made their record.
+    pub matched: i64,
+    /// The statements that failed.
+    pub refused: Vec<Refused>,
+}
+
+/// A statement that failed. In a transaction this is the only sign that the transaction is dead.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// The server's code.
+    pub code: i32,
+    /// The fields of the unique index, if one is violated.
+    pub unique: Vec<String>,
+}
+
+/// Runs statements `{q, u, upsert}` on one collection, with as few commands as their size allows. In
+/// order a failing statement keeps those after it from running.
+pub(super) async fn update(
+    db: &Database,
+    mut session: Option<&mut ClientSession>,
+    collection: &str,
+    statements: &[Document],
+    in_order: bool,
+) -> Result<Updated> {
+    let mut updated = Updated::default();
+    for statements in commands(statements)? {
+        let command = rawdoc! { "update": collection, "updates": statements, "ordered": in_order };
+        let run = db.run_raw_command(command);
+        let reply = match session.as_deref_mut() {
+            Some(session) => run.session(session).await?,
+            None => run.await?,
+        };
+        updated.add(&reply);
+        if in_order && !updated.refused.is_empty() {
+            break;
+        }
+    }
+    Ok(updated)
+}
+
+/// The most statements of one command, and the most bytes of them: half of what the server takes.
+const MOST_STATEMENTS: usize = 1000;
+const MOST_BYTES: usize = 8 << 20;
+
+/// Groups statements into the lists of one command each.
+fn commands(statements: &[Document]) -> Result<Vec<RawArrayBuf>> {
+    let mut commands = Vec::new();
+    let (mut command, mut statements_in, mut bytes_in) = (RawArrayBuf::new(), 0, 0);
+    for statement in statements {
+        let statement = RawDocumentBuf::try_from(statement)?;
+        let bytes = statement.as_bytes().len();
+        if statements_in == MOST_STATEMENTS || (statements_in > 0 && bytes_in + bytes > MOST_BYTES) {
+            commands.push(std::mem::replace(&mut command, RawArrayBuf::new()));
+            (statements_in, bytes_in) = (0, 0);
+        }
+        command.push(statement);
+        (statements_in, bytes_in) = (statements_in + 1, bytes_in + bytes);
+    }
+    if statements_in > 0 {
+        commands.push(command);
+    }
+    Ok(commands)
+}
+
+impl Updated {
+    fn add(&mut self, reply: &Document) {
+        self.matched += match reply.get("n") {
+            Some(Bson::Int32(n)) => i64::from(*n),
+            Some(Bson::Int64(n)) => *n,
+            _ => 0,
+        };
+        let errors = reply.get_array("writeErrors").into_iter().flatten();
+        self.refused.extend(errors.filter_map(Bson::as_document).map(Refused::of));
+    }
+}
+
+impl Refused {
+    fn of(error: &Document) -> Self {
+        let unique = error.get_document("keyPattern").map(|keys| keys.keys().cloned().collect()).unwrap_or_default();
+        Self { code: error.get_i32("code").unwrap_or_default(), unique }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::doc;
+
+    use super::*;
+
+    fn sizes(statements: &[Document]) -> Vec<usize> {
+        commands(statements).unwrap().iter().map(|command| command.into_iter().count()).collect()
+    }
+
+    #[test]
+    fn commands_are_bounded_in_statements_and_in_bytes() {
+        assert_eq!(sizes(&[]), [0; 0]);
+        assert_eq!(sizes(&vec![doc! { "q": 1 }; 2001]), [1000, 1000, 1]);
+        assert_eq!(sizes(&vec![doc! { "q": "x".repeat(3 << 20) }; 5]), [2, 2, 1]);
+        assert_eq!(sizes(&vec![doc! { "q": "x".repeat(9 << 20) }; 2]), [1, 1], "a large one goes alone");
+    }
+
+    #[test]
+    fn replies_are_summed_up() {
+        let mut updated = Updated::default();
+        updated.add(&doc! { "ok": 1, "n": 2 });
+        updated.add(&doc! { "ok": 1, "n": 1, "writeErrors": [{ "index": 1, "code": 11000, "keyPattern": { "_id": 1 } }] });
+        assert_eq!(updated, Updated { matched: 3, refused: vec![Refused { code: 11000, unique: vec!["_id".into()] }] });
+    }
+}
