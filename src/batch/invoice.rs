@@ -189,6 +189,7 @@ pub(super) fn read_create(
 fn check_stated(stated: StatedTotals, paid_amount: Amount, lines: &[Option<NewLine>], path: &str) -> Option<Problem> {
     let costs: Option<Vec<_>> = lines.iter().map(|line| line.as_ref().and_then(NewLine::stated_cost)).collect();
     let lines_matter = stated.subtotal.is_none() && stated.total_amount.is_none();
+    let costs = costs.filter(|costs| !costs.is_empty());
     let costs = if lines_matter { costs? } else { costs.unwrap_or_default() };
     complete_totals(stated, paid_amount, costs, path).err()
 }

@@ -89,12 +89,11 @@ impl Batch {
 ///
 /// # Errors
 /// [`Invalid::Json`], [`Invalid::Shape`] if the body is no object, or [`Invalid::ForeignClient`].
-pub fn check_body_client(body: &[u8], client: &ClientId) -> Result<(), Invalid> {
-    const MOST_OPERATIONS: usize = 1; // in what is no batch
+pub fn check_body_client(body: &[u8], client: &ClientId, max_operations: usize) -> Result<(), Invalid> {
     if body.is_empty() {
         return Ok(());
     }
-    let body = read_json(body, MOST_OPERATIONS)?;
+    let body = read_json(body, max_operations)?;
     check_client(&body, client)?;
     let mut report = Report::default();
     Reader::open(&body, root(), &mut report);

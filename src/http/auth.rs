@@ -7,7 +7,8 @@ use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest, web};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::json;
 
 use super::App;
 use super::error::ApiError;
@@ -39,11 +40,11 @@ pub struct Tokens {
     validation: Validation,
 }
 
-#[derive(Serialize, Deserialize)]
+/// What a token must say. Its times are for the validation, which also takes fractions of seconds.
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Claims {
     client_id: String,
-    exp: i64,
 }
 
 impl Tokens {
@@ -72,7 +73,8 @@ impl Tokens {
     pub fn mint(&self, client: &str, days: u32) -> Option<String> {
         let client_id = ClientId::from_verified_claim(client)?.to_string();
         let exp = clock::now().date_time().timestamp_millis() / 1000 + i64::from(days) * 86_400;
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &Claims { client_id, exp }, &self.signing).ok()
+        let claims = json!({"clientId": client_id, "exp": exp});
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.signing).ok()
     }
 }
 

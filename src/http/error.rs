@@ -125,7 +125,7 @@ impl ApiError {
             Self::TooManyOperations { limit } => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too_many_operations",
-                format!("The batch has more than {limit} operations, or more than ten times as many invoice lines"),
+                format!("The batch has more than {limit} operations, or more lines or values than so many can have"),
             ),
             Self::UnsupportedEncoding => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,

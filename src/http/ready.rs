@@ -20,6 +20,6 @@ pub async fn ready(
     app: web::Data<App>,
 ) -> Result<HttpResponse, ApiError> {
     let body = body::read(request.headers(), payload, &app).await?;
-    check_body_client(&body, &client)?;
+    check_body_client(&body, &client, app.limits.max_operations)?;
     Ok(HttpResponse::Ok().json(json!({"success": true, "message": "Ready to sync", "clientId": client.to_string()})))
 }

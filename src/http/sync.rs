@@ -21,9 +21,11 @@ use crate::clock::Stamp;
 use crate::dataset::Dataset;
 use crate::model::{ClientId, Revision};
 use crate::plan::{IdMap, IdempotencyKey, Idempotent, Planner, Receipt, Summary, SyncPlanner, Synced};
+use crate::store::StoreError;
 
-/// Longer than the store's own deadline, so that who waits hears the outcome where there is one.
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// Longer than the store takes for a batch and a dataset, so that who waits hears the outcome where there
+/// is one.
+const LONGEST_WAIT: Duration = Duration::from_secs(25);
 /// From here on work is moved off the workers.
 const LARGE: usize = 64 << 10;
 /// Below this size an answer is not worth compressing.
@@ -63,6 +65,10 @@ async fn answer(
     app: &web::Data<App>,
 ) -> Result<Answer, ApiError> {
     let inner = app.clone();
+    let late = match key {
+        Some(_) if !batch.is_empty() => ApiError::InProgress,
+        _ => ApiError::Unavailable(format!("not done within {} s", LONGEST_WAIT.as_secs())),
+    };
     let work = async move {
         // A pull changes nothing, so there is nothing to remember and nothing to share.
         let Some(key) = key.filter(|_| !batch.is_empty()) else { return work(client, None, batch, &inner).await };
@@ -70,12 +76,13 @@ async fn answer(
         let shared = inner.replays.share(slot, work(client, Some(key), batch, &inner)).await;
         shared.map_err(Arc::unwrap_or_clone)
     };
-    tokio::time::timeout(LONGEST_WAIT, app.run(work)).await.map_err(|_| ApiError::InProgress)??
+    tokio::time::timeout(LONGEST_WAIT, app.run(work)).await.map_err(|_| late)??
 }
 
 /// Executes the batch, if it has any operation, and reads the dataset.
 async fn work(client: ClientId, key: Option<IdempotencyKey>, batch: Batch, app: &App) -> Result<Answer, ApiError> {
-    let (receipt, replayed) = if batch.is_empty() {
+    let committed = !batch.is_empty();
+    let (receipt, replayed) = if !committed {
         (Receipt { warnings: batch.warnings.into_list(), ..Receipt::default() }, false)
     } else {
         let outcome = app.store.execute(&client, planner(key, batch)).await?;
@@ -85,7 +92,13 @@ async fn work(client: ClientId, key: Option<IdempotencyKey>, batch: Batch, app: 
         );
         (outcome.receipt, outcome.replayed)
     };
-    let dataset = app.store.dataset(&client).await?;
+    let dataset = app.store.dataset(&client).await.map_err(|error| match error {
+        // Now the batch is committed, so what these say to a phone would not be true.
+        error @ (StoreError::Overloaded | StoreError::Internal(_)) if committed => {
+            StoreError::Unavailable(error.to_string())
+        }
+        error => error,
+    })?;
     let revision = dataset.revision;
     app.replays.saw(client, revision).await;
     let body = app.blocking(move || encode(receipt, &dataset)).await??;

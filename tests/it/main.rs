@@ -4,4 +4,5 @@ mod api_examples;
 mod contract;
 mod crash;
 mod harness;
+mod mongo;
 mod start;

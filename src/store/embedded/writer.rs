@@ -77,13 +77,9 @@ fn run(database: &Database, queue: &Receiver<Job>, mut sweep: ReceiptSweep) {
     while let Ok(first) = queue.recv() {
         let group: Vec<Job> = std::iter::once(first).chain(queue.try_iter().take(Writer::GROUP - 1)).collect();
         match commit(database, &group) {
-            Ok(results) => {
-                for (job, result) in group.into_iter().zip(results) {
-                    // A phone that hung up takes no answer.
-                    let _ = job.answer.send(result.map_err(ExecuteError::from));
-                }
-            }
-            Err(error) => refuse(group, &error),
+            Ok(results) => group.into_iter().zip(results).for_each(|(job, result)| job.answer(Ok(result))),
+            // What one batch of the group cannot do must not stop the others.
+            Err(_) => group.into_iter().for_each(|job| run_alone(database, job)),
         }
         if let Err(error) = sweep.run_if_due(database) {
             tracing::error!(%error, "cannot remove old receipts");
@@ -134,13 +130,15 @@ fn apply(client: &ClientId, plan: &Plan, tables: &mut Tables<'_>) -> Result<(), 
     plan.remember.as_ref().map_or(Ok(()), |receipt| tables.remember(client, receipt))
 }
 
-fn refuse(group: Vec<Job>, error: &StoreError) {
-    for job in group {
-        let error = match error {
-            StoreError::Overloaded => StoreError::Overloaded,
-            StoreError::Unavailable(text) => StoreError::Unavailable(text.clone()),
-            StoreError::Internal(text) => StoreError::Internal(text.clone()),
-        };
-        let _ = job.answer.send(Err(error.into()));
+fn run_alone(database: &Database, job: Job) {
+    let result = commit(database, std::slice::from_ref(&job));
+    job.answer(result.map(|mut results| results.remove(0)));
+}
+
+impl Job {
+    /// A phone that hung up takes no answer.
+    fn answer(self, result: Result<Result<Outcome, Reject>, StoreError>) {
+        let _ =
+            self.answer.send(result.map_err(ExecuteError::from).and_then(|result| result.map_err(ExecuteError::from)));
     }
 }

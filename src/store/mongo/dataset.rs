@@ -47,7 +47,12 @@ async fn try_snapshot(db: &Database, client: ObjectId) -> Result<Dataset, Error>
 }
 
 /// All collections side by side: a session serves one command at a time, so each has one of its own.
-async fn read_all(db: &Database, time: Option<Timestamp>, client: ObjectId, revision: Revision) -> Result<Dataset, Error> {
+async fn read_all(
+    db: &Database,
+    time: Option<Timestamp>,
+    client: ObjectId,
+    revision: Revision,
+) -> Result<Dataset, Error> {
     let mut readers = JoinSet::new();
     for collection in Collection::ALL {
         let db = db.clone();
@@ -61,7 +66,12 @@ async fn read_all(db: &Database, time: Option<Timestamp>, client: ObjectId, revi
     Ok(dataset)
 }
 
-async fn read(db: &Database, time: Option<Timestamp>, client: ObjectId, collection: Collection) -> Result<Vec<RawDocumentBuf>, Error> {
+async fn read(
+    db: &Database,
+    time: Option<Timestamp>,
+    client: ObjectId,
+    collection: Collection,
+) -> Result<Vec<RawDocumentBuf>, Error> {
     let mut session = match time {
         Some(time) => Some(db.client().start_session().snapshot(true).snapshot_time(time).await?),
         None => None,

@@ -2,7 +2,8 @@
 //! so it is never shown nor logged.
 
 use mongodb::error::{
-    Error, ErrorKind, RETRYABLE_WRITE_ERROR, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT, WriteFailure,
+    Error, ErrorKind, RETRYABLE_WRITE_ERROR, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT,
+    WriteFailure,
 };
 
 use crate::plan::Reject;
@@ -101,13 +102,15 @@ fn is_passing(error: &Error) -> bool {
             | ErrorKind::DnsResolve { .. }
             | ErrorKind::Shutdown
     );
-    away || labels.iter().any(|label| error.contains_label(label)) || code(error).is_some_and(|code| PASSING.contains(&code))
+    away || labels.iter().any(|label| error.contains_label(label))
+        || code(error).is_some_and(|code| PASSING.contains(&code))
 }
 
 /// Host away, network timeouts, stepping down, not primary, recovering, shutting down, out of time,
 /// write concern not met, conflicts, snapshots that are gone.
 const PASSING: [i32; 24] = [
-    6, 7, 24, 50, 64, 79, 89, 91, 100, 112, 134, 189, 202, 239, 246, 251, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436,
+    6, 7, 24, 50, 64, 79, 89, 91, 100, 112, 134, 189, 202, 239, 246, 251, 262, 9001, 10058, 10107, 11600, 11602, 13435,
+    13436,
 ];
 
 fn kind(error: &Error) -> String {

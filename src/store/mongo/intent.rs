@@ -4,24 +4,24 @@
 //! batch takes, so at most one batch can ever have that revision, whenever a head arrives that was given
 //! up for lost. Changes that do not fit lie in part documents, which are written before the head.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bson::oid::ObjectId;
 use bson::raw::{RawArrayBuf, RawDocument};
 use bson::{Bson, Document, RawDocumentBuf, cstr, doc, rawdoc};
 use mongodb::Database;
 use mongodb::error::Error;
-use mongodb::options::{Acknowledgment, WriteConcern};
 use serde::{Deserialize, Serialize};
 
 use super::INTENTS;
 use super::error::{DUPLICATE_KEY, code};
 use super::find::{find, in_few_batches};
+use super::update::journaled;
 use crate::clock::Stamp;
-use crate::model::ClientId;
+use crate::model::{ClientId, Collection};
 use crate::plan::Plan;
 use crate::store::StoreError;
-use crate::store::records::{Change, changes, document};
+use crate::store::records::{Change, ChangeKind, changes, document};
 
 /// A decided batch.
 #[derive(Debug)]
@@ -108,6 +108,17 @@ impl Intent {
         self.head.receipt.as_ref()
     }
 
+    /// The new records by collection.
+    pub fn inserted(&self) -> BTreeMap<Collection, Vec<ObjectId>> {
+        let mut ids = BTreeMap::<_, Vec<_>>::new();
+        for Change { collection, id, .. } in
+            self.steps.iter().map(|step| &step.change).filter(|change| change.kind == ChangeKind::Insert)
+        {
+            ids.entry(*collection).or_default().push(*id);
+        }
+        ids
+    }
+
     /// Makes it durable. False if another intent has taken its revision; nothing is stored then.
     pub async fn store(&mut self, db: &Database) -> Result<bool, Error> {
         let mut lists = split(&self.steps)?;
@@ -116,9 +127,7 @@ impl Intent {
         }
         let mut head = bson::serialize_to_raw_document_buf(&self.head)?;
         lists.into_iter().for_each(|steps| head.append(cstr!("steps"), steps));
-        // The journal is written in order, so with the head everything before it is durable.
-        let durable = WriteConcern::builder().w(Acknowledgment::Nodes(1)).journal(true).build();
-        match db.collection::<RawDocumentBuf>(INTENTS).insert_one(head).write_concern(durable).await {
+        match db.collection::<RawDocumentBuf>(INTENTS).insert_one(head).write_concern(journaled()).await {
             Ok(_) => Ok(true),
             Err(error) if code(&error) == Some(DUPLICATE_KEY) => {
                 self.remove_parts(db).await?;
@@ -130,10 +139,12 @@ impl Intent {
 
     async fn store_parts(&mut self, db: &Database, lists: Vec<RawArrayBuf>) -> Result<(), Error> {
         let batch = self.head.batch;
-        let parts: Vec<RawDocumentBuf> =
-            (0..).zip(lists).map(|(part, steps)| rawdoc! { "_id": { "batch": batch, "part": part }, "steps": steps }).collect();
+        let parts: Vec<RawDocumentBuf> = (0..)
+            .zip(lists)
+            .map(|(part, steps)| rawdoc! { "_id": { "batch": batch, "part": part }, "steps": steps })
+            .collect();
         self.head.parts = parts.len() as i32;
-        db.collection::<RawDocumentBuf>(INTENTS).insert_many(parts).await.map(drop)
+        db.collection::<RawDocumentBuf>(INTENTS).insert_many(parts).write_concern(journaled()).await.map(drop)
     }
 
     /// Takes in the steps of its parts. False if parts are missing, which happens only to a head that

@@ -39,7 +39,11 @@ impl Counter {
     }
 
     /// The client's counter as it is stored; that of a new client if it is not.
-    pub async fn load(db: &Database, session: Option<&mut ClientSession>, client: ObjectId) -> mongodb::error::Result<Self> {
+    pub async fn load(
+        db: &Database,
+        session: Option<&mut ClientSession>,
+        client: ObjectId,
+    ) -> mongodb::error::Result<Self> {
         let mut counter = Self { revision: Revision::default(), next_invoice: 1 };
         let take = |record: &RawDocument| counter = Self::of(record);
         find(db, session, CLIENTS, doc! { "_id": client }, in_few_batches(), take).await?;
@@ -57,11 +61,14 @@ pub(super) async fn load(
     reads: &ReadSet,
 ) -> Result<Loaded, Failure> {
     let snapshot = Snapshot { revision: counter.revision, next_invoice: counter.next_invoice, ..Snapshot::default() };
-    let mut loader = Loader { db, session, client: client.object_id(), loaded: Loaded { snapshot, revisions: HashMap::new() } };
+    let mut loader =
+        Loader { db, session, client: client.object_id(), loaded: Loaded { snapshot, revisions: HashMap::new() } };
     loader.items(reads).await?;
     loader.invoices(reads).await?;
-    loader.loaded.snapshot.groups = loader.existing(Collection::ItemGroups.name(), ids(&reads.groups, |id| id.0)).await?;
-    loader.loaded.snapshot.customers = loader.existing(Collection::ClientCustomers.name(), ids(&reads.customers, |id| id.0)).await?;
+    loader.loaded.snapshot.groups =
+        loader.existing(Collection::ItemGroups.name(), ids(&reads.groups, |id| id.0)).await?;
+    loader.loaded.snapshot.customers =
+        loader.existing(Collection::ClientCustomers.name(), ids(&reads.customers, |id| id.0)).await?;
     loader.loaded.snapshot.dealers = loader.existing(DEALERS, ids(&reads.dealers, |id| id.0)).await?;
     loader.numbers(counter.next_invoice, reads.free_numbers).await?;
     if let Some(key) = &reads.receipt {
@@ -149,7 +156,8 @@ impl Loader<'_> {
 
     async fn receipt(&mut self, key: &IdempotencyKey) -> Result<(), Failure> {
         let mut found = None;
-        let take = |record: &RawDocument| found = Some(bson::deserialize_from_slice::<StoredReceipt>(record.as_bytes()));
+        let take =
+            |record: &RawDocument| found = Some(bson::deserialize_from_slice::<StoredReceipt>(record.as_bytes()));
         let filter = doc! { "clientId": self.client, "key": key.as_str() };
         self.find(RECEIPTS, filter, &["key", "fingerprint", "createdAt", "receipt"], take).await?;
         let unreadable = |_| Failure::Store(StoreError::Internal("a stored receipt is unreadable".to_owned()));

@@ -47,8 +47,6 @@ const DEALERS: &str = "dealers";
 /// How long a batch or a dataset may take, the wait for its turn included.
 const DEADLINE: Duration = Duration::from_secs(10);
 const PING_DEADLINE: Duration = Duration::from_secs(2);
-/// How long open transactions and cursors may take to end at shutdown.
-const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A few times the cores of a database server: more at once only wait there instead of here.
 const BATCHES_AT_ONCE: usize = 16;
@@ -98,15 +96,6 @@ impl MongoStore {
         let datasets = Gate::new(DATASETS_AT_ONCE, MOST_WAITING);
         Ok(Self { db, topology, batches, datasets, orphans: Orphans::default() })
     }
-
-    /// Ends what is open on the server, for at most 2 s, and closes all connections. The store cannot be
-    /// used afterwards.
-    pub async fn shutdown(&self) {
-        let shutdown = self.db.client().clone().shutdown();
-        if timeout(SHUTDOWN_DEADLINE, async { shutdown.await }).await.is_err() {
-            tracing::warn!("gave up waiting for MongoDB to end what was open");
-        }
-    }
 }
 
 #[async_trait]
@@ -115,7 +104,9 @@ impl Store for MongoStore {
         within(DEADLINE, async {
             let _turn = self.batches.turn(client.object_id()).await?;
             match self.topology {
-                Topology::Transactional => transaction::execute(&self.db, &self.orphans, client, planner.as_ref()).await,
+                Topology::Transactional => {
+                    transaction::execute(&self.db, &self.orphans, client, planner.as_ref()).await
+                }
                 Topology::Standalone => standalone::execute(&self.db, client, planner.as_ref()).await,
             }
         })

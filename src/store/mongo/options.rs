@@ -97,7 +97,8 @@ mod tests {
             let error = check_url(url).unwrap_err();
             assert!(!error.is_empty() && !error.contains("s3cret") && !error.contains("user:"), "{url}: {error}");
         }
-        for url in ["mongodb://user:s3cret@localhost/db?replicaSet=rs0", "mongodb://localhost", "mongodb://a:1,b:2/db"] {
+        for url in ["mongodb://user:s3cret@localhost/db?replicaSet=rs0", "mongodb://localhost", "mongodb://a:1,b:2/db"]
+        {
             assert_eq!(check_url(url), Ok(()), "{url}");
         }
     }

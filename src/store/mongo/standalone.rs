@@ -17,7 +17,7 @@ use super::client_queue::ClientQueue;
 use super::error::{DUPLICATE_KEY, describe};
 use super::intent::{Intent, Step, pending, sweep_parts};
 use super::load::{Counter, load};
-use super::update::{Refused, update};
+use super::update::{Refused, journaled, update};
 use super::{CLIENTS, RECEIPTS};
 use crate::model::ClientId;
 use crate::plan::{Decision, Planner};
@@ -37,9 +37,12 @@ pub(super) async fn execute(db: &Database, client: &ClientId, planner: &dyn Plan
         };
         let mut intent = Intent::new(client, &plan, &loaded.revisions)?;
         if intent.store(db).await.map_err(StoreError::from)? {
-            apply(db, &intent).await.map_err(unfinished)?;
+            let applied = apply(db, &intent).await.map_err(unfinished)?;
             remove(db, &intent).await;
-            return Ok(Outcome { receipt: plan.receipt, replayed: false });
+            return match applied {
+                Applied::Whole => Ok(Outcome { receipt: plan.receipt, replayed: false }),
+                Applied::Withdrawn(why) => Err(StoreError::Internal(why).into()),
+            };
         }
         tracing::debug!(%client, "the revision is taken by a batch that was given up for lost; planning again");
     }
@@ -52,8 +55,10 @@ pub(super) async fn finish_pending(db: &Database, client: ObjectId) -> Result<()
         let done = Counter::load(db, None, client).await?.revision.0;
         // Up to the counter all is applied, or was overtaken before it was stored.
         if revision > done && intent.load_parts(db).await? {
-            apply(db, &intent).await.map_err(unfinished)?;
-            tracing::warn!(%client, revision, "finished a batch that was interrupted");
+            match apply(db, &intent).await.map_err(unfinished)? {
+                Applied::Whole => tracing::warn!(%client, revision, "finished a batch that was interrupted"),
+                Applied::Withdrawn(why) => tracing::error!(%client, revision, why, "withdrew a batch"),
+            }
         }
         intent.remove(db).await?;
     }
@@ -73,9 +78,58 @@ pub(super) async fn recover_all(db: &Database, queue: &ClientQueue) -> Result<()
     Ok(sweep_parts(db).await?)
 }
 
-/// Applies an intent: records first, then the receipt, and at last the counter, which says that all is done.
-async fn apply(db: &Database, intent: &Intent) -> Result<(), StoreError> {
-    for (collection, statements) in by_collection(intent) {
+/// What became of an intent.
+enum Applied {
+    /// All of it is written.
+    Whole,
+    /// The database does not take one of its new records. Nothing of it is left.
+    Withdrawn(String),
+}
+
+/// Why a statement did not run.
+enum Unapplied {
+    /// The database has a rule against it that is none of ours, like a unique index. It always will.
+    Refused(String),
+    /// Another try may do.
+    Failed(StoreError),
+}
+
+/// Applies an intent: new records first, which can still be taken back; then changes and the receipt; and
+/// at last the counter, which says that all is done.
+async fn apply(db: &Database, intent: &Intent) -> Result<Applied, StoreError> {
+    match insert(db, intent).await {
+        Ok(()) => {}
+        Err(Unapplied::Refused(why)) => {
+            withdraw(db, intent).await?;
+            return Ok(Applied::Withdrawn(why));
+        }
+        Err(Unapplied::Failed(error)) => return Err(error),
+    }
+    match change(db, intent).await {
+        Ok(()) => Ok(Applied::Whole),
+        Err(Unapplied::Refused(why)) => Err(StoreError::Internal(why)),
+        Err(Unapplied::Failed(error)) => Err(error),
+    }
+}
+
+async fn insert(db: &Database, intent: &Intent) -> Result<(), Unapplied> {
+    for (collection, statements) in by_collection(intent, ChangeKind::Insert) {
+        run(db, collection, &statements, &["_id"]).await?;
+    }
+    Ok(())
+}
+
+/// Takes the new records of an intent back.
+async fn withdraw(db: &Database, intent: &Intent) -> Result<(), StoreError> {
+    for (collection, ids) in intent.inserted() {
+        let made_here = doc! { "_id": { "$in": ids }, "clientId": intent.client(), "revision": intent.revision() };
+        db.collection::<Document>(collection.name()).delete_many(made_here).write_concern(journaled()).await?;
+    }
+    Ok(())
+}
+
+async fn change(db: &Database, intent: &Intent) -> Result<(), Unapplied> {
+    for (collection, statements) in by_collection(intent, ChangeKind::Set) {
         run(db, collection, &statements, &["_id"]).await?;
     }
     if let Some(receipt) = intent.receipt() {
@@ -97,21 +151,23 @@ async fn remove(db: &Database, intent: &Intent) {
 
 /// Runs statements in any order. One that would make a record a second time, by its `own_key`, has been
 /// applied already.
-async fn run(db: &Database, collection: &str, statements: &[Document], own_key: &[&str]) -> Result<(), StoreError> {
-    let updated = update(db, None, collection, statements, false).await?;
+async fn run(db: &Database, collection: &str, statements: &[Document], own_key: &[&str]) -> Result<(), Unapplied> {
+    const DOCUMENT_VALIDATION_FAILURE: i32 = 121;
+    let updated = update(db, None, collection, statements).await.map_err(|e| Unapplied::Failed(e.into()))?;
     let applied = |refused: &&Refused| refused.code == DUPLICATE_KEY && refused.unique == own_key;
-    match updated.refused.iter().find(|refused| !applied(refused)) {
-        None => Ok(()),
-        Some(Refused { code, unique }) => {
-            let why = if unique.is_empty() { String::new() } else { format!(" (unique index on {})", unique.join(", ")) };
-            Err(StoreError::Internal(format!("an update of {collection} failed with code {code}{why}")))
-        }
-    }
+    let Some(Refused { code, unique }) = updated.refused.iter().find(|refused| !applied(refused)) else {
+        return Ok(());
+    };
+    let why = format!("an update of {collection} failed with code {code}, unique index {unique:?}");
+    Err(match *code {
+        DUPLICATE_KEY | DOCUMENT_VALIDATION_FAILURE => Unapplied::Refused(why),
+        _ => Unapplied::Failed(StoreError::Internal(why)),
+    })
 }
 
-fn by_collection(intent: &Intent) -> BTreeMap<&'static str, Vec<Document>> {
+fn by_collection(intent: &Intent, kind: ChangeKind) -> BTreeMap<&'static str, Vec<Document>> {
     let mut statements = BTreeMap::<_, Vec<_>>::new();
-    for step in &intent.steps {
+    for step in intent.steps.iter().filter(|step| step.change.kind == kind) {
         statements.entry(step.change.collection.name()).or_default().push(statement(intent.client(), step));
     }
     statements

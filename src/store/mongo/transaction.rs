@@ -159,18 +159,30 @@ fn by_collection(client: &ClientId, changes: Vec<Change>) -> BTreeMap<Collection
 }
 
 /// Runs update statements each of which must find its record.
-async fn set(db: &Database, session: &mut ClientSession, collection: &str, statements: &[Document]) -> Result<(), Failure> {
-    let updated = update(db, Some(session), collection, statements, true).await?;
+async fn set(
+    db: &Database,
+    session: &mut ClientSession,
+    collection: &str,
+    statements: &[Document],
+) -> Result<(), Failure> {
+    let updated = update(db, Some(session), collection, statements).await?;
     if let Some(refused) = updated.refused.first() {
         return Err(StoreError::Internal(format!("an update of {collection} failed with code {}", refused.code)).into());
     }
     if updated.matched != statements.len() as i64 {
-        return Err(StoreError::Internal(format!("an update of {collection} did not find a record that was read")).into());
+        return Err(
+            StoreError::Internal(format!("an update of {collection} did not find a record that was read")).into()
+        );
     }
     Ok(())
 }
 
-async fn remember(db: &Database, session: &mut ClientSession, client: &ClientId, receipt: &StoredReceipt) -> Result<(), Failure> {
+async fn remember(
+    db: &Database,
+    session: &mut ClientSession,
+    client: &ClientId,
+    receipt: &StoredReceipt,
+) -> Result<(), Failure> {
     let mut record = document(receipt)?;
     record.insert("_id", Stamp::take(1).ids().next());
     record.insert("clientId", client.object_id());

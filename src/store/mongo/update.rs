@@ -1,8 +1,9 @@
 //! Many updates in one round trip.
 
 use bson::raw::RawArrayBuf;
-use bson::{Bson, Document, RawDocumentBuf, rawdoc};
+use bson::{Bson, Document, RawDocumentBuf, cstr, rawdoc};
 use mongodb::error::Result;
+use mongodb::options::{Acknowledgment, WriteConcern};
 use mongodb::{ClientSession, Database};
 
 /// What came of the statements of one or more `update` commands.
@@ -23,29 +24,39 @@ pub(super) struct Refused {
     pub unique: Vec<String>,
 }
 
-/// Runs statements `{q, u, upsert}` on one collection, with as few commands as their size allows. In
-/// order a failing statement keeps those after it from running.
+/// Runs statements `{q, u, upsert}` on one collection, with as few commands as their size allows.
+///
+/// In a transaction a failing statement keeps those after it from running, and the commit makes them
+/// durable. Without one all of them run, and each command is in the journal when it returns: a mongod
+/// that is killed may lose a write from before one that it keeps.
 pub(super) async fn update(
     db: &Database,
     mut session: Option<&mut ClientSession>,
     collection: &str,
     statements: &[Document],
-    in_order: bool,
 ) -> Result<Updated> {
     let mut updated = Updated::default();
     for statements in commands(statements)? {
-        let command = rawdoc! { "update": collection, "updates": statements, "ordered": in_order };
-        let run = db.run_raw_command(command);
+        let mut command = rawdoc! { "update": collection, "updates": statements };
         let reply = match session.as_deref_mut() {
-            Some(session) => run.session(session).await?,
-            None => run.await?,
+            Some(session) => db.run_raw_command(command).session(session).await?,
+            None => {
+                command.append(cstr!("ordered"), false);
+                command.append(cstr!("writeConcern"), bson::serialize_to_raw_document_buf(&journaled())?);
+                db.run_raw_command(command).await?
+            }
         };
         updated.add(&reply);
-        if in_order && !updated.refused.is_empty() {
+        if session.is_some() && !updated.refused.is_empty() {
             break;
         }
     }
     Ok(updated)
+}
+
+/// What a write without a transaction waits for.
+pub(super) fn journaled() -> WriteConcern {
+    WriteConcern::builder().w(Acknowledgment::Nodes(1)).journal(true).build()
 }
 
 /// The most statements of one command, and the most bytes of them: half of what the server takes.
@@ -81,6 +92,7 @@ impl Updated {
         };
         let errors = reply.get_array("writeErrors").into_iter().flatten();
         self.refused.extend(errors.filter_map(Bson::as_document).map(Refused::of));
+        self.refused.extend(reply.get_document("writeConcernError").ok().map(Refused::of));
     }
 }
 
@@ -113,7 +125,8 @@ mod tests {
     fn replies_are_summed_up() {
         let mut updated = Updated::default();
         updated.add(&doc! { "ok": 1, "n": 2 });
-        updated.add(&doc! { "ok": 1, "n": 1, "writeErrors": [{ "index": 1, "code": 11000, "keyPattern": { "_id": 1 } }] });
+        updated
+            .add(&doc! { "ok": 1, "n": 1, "writeErrors": [{ "index": 1, "code": 11000, "keyPattern": { "_id": 1 } }] });
         assert_eq!(updated, Updated { matched: 3, refused: vec![Refused { code: 11000, unique: vec!["_id".into()] }] });
     }
 }
