@@ -16,7 +16,7 @@ mod server;
 mod token;
 mod wait;
 
-pub use client::{Phone, Request};
+pub use client::{Answer, Phone, Request};
 pub use engine::Engine;
 pub(crate) use engine::on_every_engine;
 pub use matcher::Matcher;

@@ -1,0 +1,7 @@
+//! The contract of DESIGN.md, section 2, through HTTP, on every engine. What fits a scenario file is in
+//! `fixtures/scenarios`; here is what takes several requests, or bytes that are no JSON.
+
+mod concurrency;
+mod idempotency;
+mod rules;
+mod tenancy;
