@@ -1,5 +1,5 @@
-//! The rules: from a [`Snapshot`](snapshot::Snapshot) of what is stored and a
-//! [`Batch`](crate::batch::Batch) to a [`Plan`] of what to write, or to a [`Reject`].
+//! The rules: from a [`Snapshot`] of what is stored and a [`Batch`](crate::batch::Batch) to a [`Plan`] of
+//! what to write, or to a [`Reject`].
 //!
 //! Planning is pure. It reads only records that the batch names, so the read set is known before any
 //! I/O, all checking ends before the first write, and a database that runs a transaction again runs

@@ -5,5 +5,6 @@ mod behaviour;
 mod contract;
 mod crash;
 mod harness;
+mod layers;
 mod mongo;
 mod start;

@@ -1,8 +1,8 @@
 //! MongoDB, in the layout of the existing Viveka databases.
 //!
-//! On a replica set or a sharded cluster a batch is one transaction ([`transaction`]) and a dataset one
-//! snapshot ([`dataset`]). A lone mongod has neither; there a batch is first stored as an [`intent`] and
-//! then applied ([`standalone`]), and whoever comes next finishes what was interrupted.
+//! On a replica set or a sharded cluster a batch is one transaction (`transaction`) and a dataset one
+//! snapshot (`dataset`). A lone mongod has neither; there a batch is first stored as an `intent` and
+//! then applied (`standalone`), and whoever comes next finishes what was interrupted.
 
 mod backoff;
 mod client_queue;

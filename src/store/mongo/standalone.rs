@@ -53,8 +53,11 @@ pub(super) async fn finish_pending(db: &Database, client: ObjectId) -> Result<()
     for mut intent in pending(db, Some(client)).await? {
         let revision = intent.revision();
         let done = Counter::load(db, None, client).await?.revision.0;
-        // Up to the counter all is applied, or was overtaken before it was stored.
-        if revision > done && intent.load_parts(db).await? {
+        if revision <= done {
+            // All is applied, or it was overtaken before it was stored. The counter that says so was read,
+            // which does not make it durable.
+            raise_counter(db, &intent).await.map_err(not_now).map_err(unfinished)?;
+        } else if intent.load_parts(db).await? {
             match apply(db, &intent).await.map_err(unfinished)? {
                 Applied::Whole => tracing::warn!(%client, revision, "finished a batch that was interrupted"),
                 Applied::Withdrawn(why) => tracing::error!(%client, revision, why, "withdrew a batch"),
@@ -107,8 +110,7 @@ async fn apply(db: &Database, intent: &Intent) -> Result<Applied, StoreError> {
     }
     match change(db, intent).await {
         Ok(()) => Ok(Applied::Whole),
-        Err(Unapplied::Refused(why)) => Err(StoreError::Internal(why)),
-        Err(Unapplied::Failed(error)) => Err(error),
+        Err(unapplied) => Err(not_now(unapplied)),
     }
 }
 
@@ -135,6 +137,11 @@ async fn change(db: &Database, intent: &Intent) -> Result<(), Unapplied> {
     if let Some(receipt) = intent.receipt() {
         run(db, RECEIPTS, &[remember(intent.client(), receipt)], &["clientId", "key"]).await?;
     }
+    raise_counter(db, intent).await
+}
+
+/// Brings the client's counter up to the intent's revision, never down.
+async fn raise_counter(db: &Database, intent: &Intent) -> Result<(), Unapplied> {
     // One after the other: the second needs the document that the first makes.
     for statement in count(intent) {
         run(db, CLIENTS, &[statement], &["_id"]).await?;
@@ -199,6 +206,14 @@ fn count(intent: &Intent) -> [Document; 2] {
         doc! { "q": { "_id": intent.client() }, "u": { "$setOnInsert": { "revision": 0_i64 } }, "upsert": true },
         doc! { "q": { "_id": intent.client(), "revision": earlier }, "u": { "$set": set } },
     ]
+}
+
+/// What cannot be taken back is not refused, however the database sees it.
+fn not_now(unapplied: Unapplied) -> StoreError {
+    match unapplied {
+        Unapplied::Refused(why) => StoreError::Internal(why),
+        Unapplied::Failed(error) => error,
+    }
 }
 
 /// A decided batch is never refused: it will be finished, though not now.

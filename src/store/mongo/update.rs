@@ -27,8 +27,9 @@ pub(super) struct Refused {
 /// Runs statements `{q, u, upsert}` on one collection, with as few commands as their size allows.
 ///
 /// In a transaction a failing statement keeps those after it from running, and the commit makes them
-/// durable. Without one all of them run, and each command is in the journal when it returns: a mongod
-/// that is killed may lose a write from before one that it keeps.
+/// durable. Without one all of them run, and each command is in the journal when it returns: when mongod
+/// is killed and started in the middle of a batch, the driver goes on with the new process, and what only
+/// the memory of the old one held would be lost before writes that are kept.
 pub(super) async fn update(
     db: &Database,
     mut session: Option<&mut ClientSession>,
