@@ -67,7 +67,8 @@ impl ProblemCode {
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    const MOST: usize = 100;
+    /// As many as an answer tells.
+    pub(super) const MOST: usize = 100;
 
     /// `None` if there is no problem.
     pub fn of(mut found: Vec<Problem>) -> Option<Self> {

@@ -126,7 +126,7 @@ pub fn complete_totals(
     let problem =
         |field, code, message: &str| Problem { path: format!("{path}/{field}"), code, message: message.to_owned() };
     let totals = stated.complete(lines).map_err(|out_of_range| {
-        problem("totalAmount", ProblemCode::OutOfRange, &format!("Total amount {out_of_range}"))
+        problem("totalAmount", ProblemCode::OutOfRange, &format!("Total amount must be {out_of_range}"))
     })?;
     if totals.total_amount < Amount::ZERO {
         return Err(problem("totalAmount", ProblemCode::NegativeTotal, "Total amount cannot be negative"));
@@ -167,7 +167,9 @@ pub(super) fn read_create(
     let date = reader.time("invoiceDate", report);
     let due_date = reader.time("dueDate", report);
     let paid_amount = fields.paid_amount.unwrap_or_default();
-    report.problems.extend(check_stated(totals, paid_amount, &lines, &reader.place().path));
+    if let Some(Problem { path, code, message }) = check_stated(totals, paid_amount, &lines, &reader.place().path) {
+        report.problem(path, code, message);
+    }
     reader.warn_of_unknown(&ECHOED, report);
     (report.problems.len() == found).then_some(())?;
     Some(NewInvoice {

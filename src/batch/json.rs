@@ -35,12 +35,19 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        let left = self.0.get().and_then(|left| left.checked_sub(1));
-        self.0.set(left);
-        if left.is_none() {
-            return Err(D::Error::custom("too many values"));
-        }
+        self.charge(1)?;
         deserializer.deserialize_any(self)
+    }
+}
+
+impl Strict<'_> {
+    /// What an object that is not empty takes besides its values, in values: room for eleven members.
+    const OBJECT: usize = 8;
+
+    fn charge<E: Error>(self, values: usize) -> Result<(), E> {
+        let left = self.0.get().and_then(|left| left.checked_sub(values));
+        self.0.set(left);
+        left.map(drop).ok_or_else(|| E::custom("too many values"))
     }
 }
 
@@ -91,6 +98,9 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut members = Map::new();
         while let Some(name) = object.next_key::<String>()? {
             let value = object.next_value_seed(self)?;
+            if members.is_empty() {
+                self.charge(Self::OBJECT)?;
+            }
             if members.contains_key(&name) {
                 let name: String = name.chars().take(50).collect();
                 return Err(A::Error::custom(format_args!("member {name:?} stands twice in one object")));
@@ -136,5 +146,7 @@ mod tests {
     fn refuses_more_values_than_allowed() {
         assert!(parse(b"[1,2,3]", 4).is_ok());
         assert!(matches!(parse(b"[1,2,3]", 3), Err(JsonError::TooMany)));
+        assert!(parse(b"[{\"a\":1}]", 11).is_ok(), "an object costs more than its values");
+        assert!(matches!(parse(b"[{\"a\":1}]", 10), Err(JsonError::TooMany)));
     }
 }

@@ -100,10 +100,10 @@ pub fn check_body_client(body: &[u8], client: &ClientId, max_operations: usize) 
     Problems::of(report.problems).map_or(Ok(()), |problems| Err(Invalid::Shape(problems)))
 }
 
-/// Reads JSON of at most a hundred values for each operation, and ten thousand in any case: a rich
-/// operation has some twenty.
+/// Reads JSON of at most two hundred values for each operation, and twenty thousand in any case: an invoice
+/// with ten lines has about that many.
 fn read_json(body: &[u8], max_operations: usize) -> Result<Value, Invalid> {
-    json::parse(body, max_operations.saturating_mul(100).max(10_000)).map_err(|error| match error {
+    json::parse(body, max_operations.saturating_mul(200).max(20_000)).map_err(|error| match error {
         JsonError::Malformed(error) => Invalid::Json(error.to_string()),
         JsonError::TooMany => Invalid::TooManyOperations { limit: max_operations },
     })

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
 use super::alias::{Alias, Aliases, MOST_ALIAS_CHARACTERS, Target, reference_text};
-use super::invalid::{Problem, ProblemCode};
+use super::invalid::{Problem, ProblemCode, Problems};
 use super::warning::{WarningKind, Warnings};
 use crate::model::{Amount, Timestamp};
 
@@ -37,9 +37,11 @@ pub(super) struct Reader<'a> {
 }
 
 impl Report {
-    /// Notes a problem with the value at `path`.
+    /// Notes a problem with the value at `path`, unless there are as many as are told already.
     pub fn problem(&mut self, path: String, code: ProblemCode, message: String) {
-        self.problems.push(Problem { path, code, message });
+        if self.problems.len() < Problems::MOST {
+            self.problems.push(Problem { path, code, message });
+        }
     }
 
     /// Notes that a field is missing, in the words `{subject} {what}`.
@@ -120,7 +122,7 @@ impl<'a> Reader<'a> {
         match Amount::from_json(number) {
             Ok(amount) => Some(amount),
             Err(out_of_range) => {
-                let message = format!("{} has a {name} that {out_of_range}", self.place.subject);
+                let message = format!("{} must have {name} {out_of_range}", self.place.subject);
                 report.problem(self.place.member(name), ProblemCode::OutOfRange, message);
                 None
             }
@@ -137,7 +139,7 @@ impl<'a> Reader<'a> {
         let text = self.text(name, report)?;
         let at = Timestamp::parse(&text);
         if at.is_none() {
-            let message = format!("{} has a {name} that is neither YYYY-MM-DD nor RFC 3339", self.place.subject);
+            let message = format!("{} must have {name} as YYYY-MM-DD or RFC 3339", self.place.subject);
             report.problem(self.place.member(name), ProblemCode::InvalidDate, message);
         }
         at
@@ -209,13 +211,13 @@ impl<'a> Reader<'a> {
     }
 
     fn wrong<T>(&self, name: &str, expected: &str, report: &mut Report) -> Option<T> {
-        let message = format!("{} has a wrong {name}: {expected} is expected", self.place.subject);
+        let message = format!("{} must have {name} as {expected}", self.place.subject);
         report.problem(self.place.member(name), ProblemCode::WrongType, message);
         None
     }
 
     fn no_id<T>(&self, path: String, name: &str, report: &mut Report) -> Option<T> {
-        let message = format!("{} has a wrong {name}: 24 hex digits are expected", self.place.subject);
+        let message = format!("{} must have {name} of 24 hex digits", self.place.subject);
         report.problem(path, ProblemCode::InvalidId, message);
         None
     }
@@ -231,7 +233,8 @@ pub(super) fn resolve<Id: From<ObjectId>>(
 ) -> Option<Target<Id>> {
     let target = aliases.resolve(&text);
     if target.is_none() {
-        let message = format!("{subject} refers to {text}, which several creates of this batch are called");
+        let alias: String = text.chars().take(MOST_ALIAS_CHARACTERS).collect();
+        let message = format!("{subject} refers to {alias}, which several creates of this batch are called");
         report.problem(path, ProblemCode::AmbiguousReference, message);
     }
     target

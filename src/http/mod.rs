@@ -31,7 +31,7 @@ pub fn routes(config: &mut ServiceConfig) {
     config
         .service(post("/api/readytosync").route(web::post().to(ready::ready)))
         .service(post("/api/sync").route(web::post().to(sync::sync)))
-        .service(get("/api/health").route(web::get().to(health::health)))
+        .service(get("/api/health").route(web::get().to(health::health)).route(web::head().to(health::health)))
         .default_service(web::to(|| refuse(ApiError::NotFound)));
 }
 
@@ -94,7 +94,7 @@ fn post(path: &str) -> actix_web::Resource {
 }
 
 fn get(path: &str) -> actix_web::Resource {
-    web::resource(path).default_service(web::to(|| refuse(ApiError::MethodNotAllowed("GET"))))
+    web::resource(path).default_service(web::to(|| refuse(ApiError::MethodNotAllowed("GET, HEAD"))))
 }
 
 async fn refuse(error: ApiError) -> Result<&'static str, ApiError> {

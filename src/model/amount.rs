@@ -15,7 +15,7 @@ pub struct Amount(Decimal);
 
 /// A value that is no number, or not below 10^11 in size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be below 100000000000 in size")]
+#[error("below 100000000000 in size")]
 pub struct OutOfRange;
 
 impl Amount {

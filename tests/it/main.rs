@@ -1,5 +1,11 @@
 //! The integration tests, in one binary: every test process starts its own databases and servers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on fails; the bans are the server's"
+)]
+
 mod api_examples;
 mod behaviour;
 mod contract;
@@ -7,4 +13,5 @@ mod crash;
 mod harness;
 mod layers;
 mod mongo;
+mod properties;
 mod start;

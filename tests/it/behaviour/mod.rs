@@ -1,7 +1,11 @@
 //! The contract of DESIGN.md, section 2, through HTTP, on every engine. What fits a scenario file is in
 //! `fixtures/scenarios`; here is what takes several requests, or bytes that are no JSON.
 
+mod answers;
+mod auth;
 mod concurrency;
+mod errors;
+mod hostile;
 mod idempotency;
 mod rules;
 mod tenancy;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Phone, Server, on_every_engine};
+use crate::harness::{Phone, on_every_engine};
 
 fn paths(body: &Value) -> Vec<&str> {
     body["errors"].as_array().unwrap().iter().map(|error| error["path"].as_str().unwrap()).collect()

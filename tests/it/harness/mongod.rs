@@ -66,11 +66,6 @@ impl Mongod {
         format!("mongodb://127.0.0.1:{}/?{option}", self.port)
     }
 
-    /// The process id of mongod itself.
-    pub fn pid(&self) -> u32 {
-        self.child.pid()
-    }
-
     /// Ends it with SIGKILL, as a power cut would.
     pub fn kill(&mut self) {
         self.child.kill();
