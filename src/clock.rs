@@ -34,6 +34,11 @@ impl Stamp {
     }
 }
 
+/// An id for something that is not part of a batch's plan.
+pub fn new_id() -> ObjectId {
+    Stamp::take(1).ids.id()
+}
+
 /// The time now.
 pub fn now() -> Timestamp {
     Stamp::take(0).time()
@@ -62,18 +67,23 @@ impl Ids {
         prefix[4..].copy_from_slice(&PROCESS.bytes()[4..9]);
         Self { prefix, counter: start(taken.unwrap_or_default()) }
     }
-}
 
-/// Endless; the batch takes no more than it reserved.
-impl Iterator for Ids {
-    type Item = ObjectId;
-
-    fn next(&mut self) -> Option<ObjectId> {
+    /// The next one. Whoever holds a range takes no more than was reserved.
+    pub fn id(&mut self) -> ObjectId {
         let mut bytes = [0; 12];
         bytes[..9].copy_from_slice(&self.prefix);
         bytes[9..].copy_from_slice(&self.counter.to_be_bytes()[1..]);
         self.counter += 1;
-        Some(ObjectId::from_bytes(bytes))
+        ObjectId::from_bytes(bytes)
+    }
+}
+
+/// Endless.
+impl Iterator for Ids {
+    type Item = ObjectId;
+
+    fn next(&mut self) -> Option<ObjectId> {
+        Some(self.id())
     }
 }
 

@@ -1,17 +1,17 @@
 //! What an operator can set, each by its environment variable or its flag.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{AddrParseError, IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::{Args, ValueEnum};
 
 /// The configuration of a server.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
-    /// Address to listen on
-    #[arg(long, env = "HOST", default_value = "127.0.0.1", global = true)]
+    /// IP address to listen on, or localhost
+    #[arg(long, env = "HOST", default_value = "127.0.0.1", value_parser = address, global = true)]
     pub host: IpAddr,
 
     /// Port to listen on; 0 takes a free one
@@ -23,7 +23,8 @@ pub struct Config {
     pub mongo_url: Option<Secret>,
 
     /// Database, when the connection string names none
-    #[arg(long, env = "MONGO_DB_NAME", default_value = "vivekaDB", global = true)]
+    #[arg(long, env = "MONGO_DB_NAME", default_value = "vivekaDB",
+          value_parser = NonEmptyStringValueParser::new(), global = true)]
     pub mongo_db_name: String,
 
     /// Where the embedded engine keeps its file
@@ -143,6 +144,10 @@ impl From<&str> for Secret {
     fn from(value: &str) -> Self {
         Self(value.to_owned())
     }
+}
+
+fn address(text: &str) -> Result<IpAddr, AddrParseError> {
+    if text == "localhost" { Ok(Ipv4Addr::LOCALHOST.into()) } else { text.parse() }
 }
 
 fn at_least<const LEAST: usize>(text: &str) -> Result<usize, String> {

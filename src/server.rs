@@ -9,7 +9,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpServer, web};
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, ConfigError};
 use crate::http::auth::Tokens;
@@ -69,7 +69,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         actix_web::App::new().app_data(data.clone()).wrap(from_fn(http::envelope)).configure(http::routes)
     });
     let server = server.listen(listener)?.disable_signals().shutdown_timeout(30).run();
-    let stopper = Handle::current().spawn(stop_on_signal(server.handle()));
+    let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stopper = Handle::current().spawn(stop_on_signal(server.handle(), terminate, interrupt));
     tracing::info!(address = %address, "listening");
     if let Some(token) = demo_token {
         tracing::info!("no JWT_SECRET is set; for development, paste this:\n\n{}\n", demo(address, &token));
@@ -107,16 +108,17 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
     }
 }
 
-/// SIGTERM and Ctrl-C let what is in flight finish.
-async fn stop_on_signal(server: ServerHandle) -> io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and Ctrl-C let what is in flight finish; a second one does not wait for it.
+async fn stop_on_signal(server: ServerHandle, mut terminate: Signal, mut interrupt: Signal) {
+    for graceful in [true, false] {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!(graceful, "stopping");
+        // Only asks; that the server has stopped is seen where it is awaited.
+        drop(server.stop(graceful));
     }
-    tracing::info!("stopping");
-    server.stop(true).await;
-    Ok(())
 }
 
 /// A line that sends a whole offline day: a new item, an invoice for it, and a payment on that.

@@ -157,17 +157,21 @@ pub(super) fn read_create(
         notes: reader.text("notes", report),
     };
     report.bounds(reader.place(), &fields);
+    let before = report.problems.len();
     let totals = StatedTotals {
         subtotal: reader.amount("subtotal", report),
         total_tax: reader.amount("totalTax", report).unwrap_or_default(),
         total_discount: reader.amount("totalDiscount", report).unwrap_or_default(),
         total_amount: reader.amount("totalAmount", report),
     };
+    let unreadable = report.problems.len() > before;
     let customer_id = reader.id("clientCustomerId", report);
     let date = reader.time("invoiceDate", report);
     let due_date = reader.time("dueDate", report);
     let paid_amount = fields.paid_amount.unwrap_or_default();
-    if let Some(Problem { path, code, message }) = check_stated(totals, paid_amount, &lines, &reader.place().path) {
+    if let Some(Problem { path, code, message }) =
+        check_stated(totals, paid_amount, &lines, &reader.place().path).filter(|_| !unreadable)
+    {
         report.problem(path, code, message);
     }
     reader.warn_of_unknown(&ECHOED, report);

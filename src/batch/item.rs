@@ -6,6 +6,7 @@ use validator::Validate;
 use super::alias::{Alias, Aliases, Target, reference_text};
 use super::invalid::ProblemCode;
 use super::reader::{Place, Reader, Report, resolve};
+use super::warning::WarningKind;
 use crate::model::{Amount, DealerId, GroupId, Item, ItemChanges, ItemId};
 
 /// A new item.
@@ -96,6 +97,11 @@ pub(super) fn read_create(value: &Value, place: Place, items: &Aliases, report: 
         }
     }
     report.bounds(reader.place(), &fields);
+    // A new item is active. A phone that echoes that hears nothing, one that says otherwise does.
+    let says_otherwise = reader.value("isActive").is_some_and(|active| *active != Value::Bool(true));
+    if says_otherwise {
+        report.warnings.push(reader.place().member("isActive"), WarningKind::UnknownField { field: "isActive".into() });
+    }
     reader.warn_of_unknown(&ECHOED, report);
     (report.problems.len() == found).then_some(())?;
     Some(NewItem {

@@ -125,6 +125,7 @@ fn root() -> Place {
 type List<'a> = Vec<(&'a Value, Place)>;
 
 fn read_batch(body: &Value, max_operations: usize, report: &mut Report) -> Result<Batch, Invalid> {
+    check_size(body, max_operations)?;
     let [mut new_items, mut updates, mut deletes, mut invoices, mut payments] = [const { List::new() }; 5];
     if let Some(mut reader) = Reader::open(body, root(), report) {
         if let Some(mut item) = section(&mut reader, "item", report) {
@@ -143,9 +144,6 @@ fn read_batch(body: &Value, max_operations: usize, report: &mut Report) -> Resul
         }
         reader.warn_of_unknown(&["clientId"], report);
     }
-    let lists = [&new_items, &updates, &deletes, &invoices, &payments];
-    check_size(lists.iter().map(|list| list.len()).sum(), &invoices, max_operations)?;
-
     let [item_names, invoice_names, payment_names] = [&new_items, &invoices, &payments].map(aliases);
     Ok(Batch {
         new_items: read_all(new_items, |(value, place)| item::read_create(value, place, &item_names, report)),
@@ -167,15 +165,18 @@ fn section<'a>(reader: &mut Reader<'a>, name: &'static str, report: &mut Report)
     Reader::open(reader.value(name)?, place, report)
 }
 
-/// A batch may have ten times as many invoice lines as operations, so that plans stay in bounds too.
-fn check_size(operations: usize, invoices: &List<'_>, limit: usize) -> Result<(), Invalid> {
-    let lines = |(invoice, _): &(&Value, Place)| invoice.get("products").and_then(Value::as_array).map_or(0, Vec::len);
-    let lines: usize = invoices.iter().map(lines).sum();
+/// A batch may have ten times as many invoice lines as operations, so that plans stay in bounds too. To be
+/// checked before anything is made of its elements.
+fn check_size(body: &Value, limit: usize) -> Result<(), Invalid> {
+    const LISTS: [&str; 5] = ["/item/create", "/item/update", "/item/delete", "/invoice/create", "/payment/create"];
+    let list = |path| body.pointer(path).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let operations: usize = LISTS.into_iter().map(|path| list(path).len()).sum();
+    let lines = |invoice: &Value| invoice.get("products").and_then(Value::as_array).map_or(0, Vec::len);
+    let lines: usize = list("/invoice/create").iter().map(lines).sum();
     if operations > limit || lines > limit.saturating_mul(10) {
-        Err(Invalid::TooManyOperations { limit })
-    } else {
-        Ok(())
+        return Err(Invalid::TooManyOperations { limit });
     }
+    Ok(())
 }
 
 fn aliases(creates: &List<'_>) -> Aliases {

@@ -1,12 +1,18 @@
 //! Reads a request's body, within bounds and decoded.
 
+use std::time::Duration;
+
 use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
 use actix_web::web;
 use futures_util::StreamExt;
+use tokio::time::timeout;
 
 use super::App;
 use super::encoding::Coding;
 use super::error::ApiError;
+
+/// How long a phone may pause while it sends a body.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Reads a body of at most `max_body_bytes`, before as after decoding.
 ///
@@ -20,7 +26,7 @@ pub async fn read(headers: &HeaderMap, mut payload: web::Payload, app: &App) -> 
         return Err(ApiError::PayloadTooLarge { limit });
     }
     let mut body = Vec::with_capacity(stated.unwrap_or_default().min(1 << 16));
-    while let Some(chunk) = payload.next().await {
+    while let Some(chunk) = timeout(LONGEST_PAUSE, payload.next()).await.map_err(|_| ApiError::BrokenBody)? {
         let chunk = chunk.map_err(|_| ApiError::BrokenBody)?;
         if body.len() + chunk.len() > limit {
             return Err(ApiError::PayloadTooLarge { limit });

@@ -9,7 +9,7 @@ use actix_web::middleware::Next;
 use tracing::Instrument;
 
 use super::error::ApiError;
-use crate::clock::Stamp;
+use crate::clock;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -56,5 +56,5 @@ fn request_id(headers: &HeaderMap) -> String {
         (1..=128).contains(&id.len()) && id.bytes().all(allowed)
     };
     let own = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane);
-    own.map_or_else(|| Stamp::take(1).ids().map(|id| id.to_hex()).next().unwrap_or_default(), str::to_owned)
+    own.map_or_else(|| clock::new_id().to_hex(), str::to_owned)
 }

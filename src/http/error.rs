@@ -5,6 +5,7 @@ use std::fmt;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::batch::{Invalid, Problems};
@@ -68,6 +69,17 @@ struct Face {
     message: String,
 }
 
+/// The body of every error.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<'a> {
+    success: bool,
+    message: &'a str,
+    code: &'a str,
+    errors: Value,
+    request_id: &'a str,
+}
+
 /// Seconds after which a phone may try again.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
@@ -82,9 +94,7 @@ impl ApiError {
             _ if self.is_worth_a_retry() => drop(response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS))),
             _ => {}
         }
-        let errors = self.errors();
-        let (success, id) = (false, request_id);
-        response.json(json!({"success": success, "message": message, "code": code, "errors": errors, "requestId": id}))
+        response.json(Envelope { success: false, message: &message, code, errors: self.errors(), request_id })
     }
 
     /// What the log says of the inside; `None` where the outside knows it all.
@@ -176,7 +186,7 @@ impl fmt::Display for ApiError {
     }
 }
 
-/// The envelope in `http/mod.rs` puts the body on, where the request's id is known.
+/// `http/envelope.rs` puts the body on, where the request's id is known.
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         self.face().status
@@ -225,6 +235,31 @@ impl From<StoreError> for ApiError {
             StoreError::Overloaded => Self::Overloaded,
             StoreError::Unavailable(inside) => Self::Unavailable(inside),
             StoreError::Internal(inside) => Self::Internal(inside),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+
+    use super::*;
+
+    /// The errors that only a store in trouble brings about.
+    #[tokio::test]
+    async fn errors_that_pass_ask_for_a_retry_and_tell_nothing_of_the_inside() {
+        for (error, status, code) in [
+            (ApiError::InProgress, 409, "sync_in_progress"),
+            (ApiError::Overloaded, 503, "overloaded"),
+            (ApiError::Unavailable("host db-7 is away".into()), 503, "store_unavailable"),
+        ] {
+            let response = error.respond("id-1");
+            assert_eq!(response.status().as_u16(), status);
+            assert!(response.headers().contains_key(RETRY_AFTER), "{code}");
+            let body = to_bytes(response.into_body()).await.unwrap();
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!((&body["code"], &body["requestId"]), (&json!(code), &json!("id-1")));
+            assert!(!body.to_string().contains("db-7"), "{body}");
         }
     }
 }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use actix_web::web::{self, ServiceConfig};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
@@ -44,6 +45,7 @@ pub struct App {
     limits: Limits,
     runtime: Handle,
     tasks: TaskTracker,
+    computations: Arc<Semaphore>,
 }
 
 /// The limits of one batch.
@@ -66,8 +68,16 @@ impl App {
         replay_cache_bytes: u64,
         runtime: Handle,
     ) -> Self {
-        let replays = Arc::new(Replays::new(replay_cache_bytes));
-        Self { store, tokens: Arc::new(tokens), replays, limits, runtime, tasks: TaskTracker::new() }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            store,
+            tokens: Arc::new(tokens),
+            replays: Arc::new(Replays::new(replay_cache_bytes)),
+            limits,
+            runtime,
+            tasks: TaskTracker::new(),
+            computations: Arc::new(Semaphore::new(2 * cores)),
+        }
     }
 
     /// Waits for all work that requests have started, so that a stop cuts nothing off.
@@ -84,6 +94,8 @@ impl App {
 
     /// Runs a computation that would hold up a worker.
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+        // More at once would only share the cores and hold more in memory.
+        let _permit = self.computations.acquire().await.map_err(|e| ApiError::Internal(e.to_string()))?;
         let task = self.tasks.spawn_blocking_on(work, &self.runtime);
         task.await.map_err(|e| ApiError::Internal(format!("a computation failed: {e}")))
     }

@@ -23,9 +23,8 @@ use crate::model::{ClientId, Revision};
 use crate::plan::{IdMap, IdempotencyKey, Idempotent, Planner, Receipt, Summary, SyncPlanner, Synced};
 use crate::store::StoreError;
 
-/// Longer than the store takes for a batch and a dataset, so that who waits hears the outcome where there
-/// is one.
-const LONGEST_WAIT: Duration = Duration::from_secs(25);
+/// As long as phones wait. Work that takes longer goes on, and a retry with the same key finds it.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// From here on work is moved off the workers.
 const LARGE: usize = 64 << 10;
 /// Below this size an answer is not worth compressing.

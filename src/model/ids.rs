@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Whoever holds a value of this type may read and write that shop's data, so there is one way to
 /// make one from the outside: from the claim of a token whose signature was checked.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(ObjectId);
 
 impl ClientId {

@@ -114,7 +114,7 @@ impl<'a> Draft<'a> {
 
     /// The next id of the batch's range.
     pub fn new_id<Id: From<ObjectId>>(&mut self) -> Id {
-        self.ids.next().expect("ids are endless").into()
+        self.ids.id().into()
     }
 
     /// The item that a reference names, as the batch leaves it so far.

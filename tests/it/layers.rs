@@ -1,4 +1,4 @@
-//! The arrows of DESIGN.md, section 3, read off the source text: who may use whom, and who may name what.
+//! The arrows of ARCHITECTURE.md, read off the source text: who may use whom, and who may name what.
 //!
 //! Comments, the contents of strings and `#[cfg(test)]` items do not count.
 

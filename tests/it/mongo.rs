@@ -3,11 +3,12 @@
 use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, DateTime, Document, doc};
-use mongodb::options::IndexOptions;
+use mongodb::options::{ClientOptions, IndexOptions};
 use mongodb::{Database, IndexModel};
 use serde_json::{Value, json};
 
-use crate::harness::{Engine, Mongod, Phone, Server, Setup, Topology, database, unique_name};
+use crate::behaviour::errors::assert_error;
+use crate::harness::{Engine, Mongod, Phone, Request, Server, Setup, Topology, database, unique_name};
 
 /// A database of its own, and how to start servers on it.
 async fn new_database(topology: Topology) -> (Database, Setup) {
@@ -168,11 +169,35 @@ async fn a_foreign_unique_index_stops_one_batch_and_no_client() {
         ]}});
         phone.sync(&sale).expect_ok();
         let before = phone.pull().expect_ok();
-        phone.sync(&sale).expect_error(500, "internal_error");
+        assert_error(&phone, Request::sync().json(&sale), "internal_error");
         assert_eq!(phone.pull().expect_ok(), before);
         assert_eq!(
             phone.sync(&json!({"item": {"create": [{"name": "Bun", "price": 2}]}})).expect_ok()["revision"],
             json!(2)
         );
     }
+}
+
+/// A server that is killed inside a transaction leaves it open, and with it the shop's counter, for up to
+/// a minute. Another server must not wait for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_a_dead_server_left_does_not_hold_up_its_client() {
+    let (mongod, name) = (Mongod::shared(Topology::ReplicaSet), unique_name("orphan"));
+    let server = Server::start(&Setup::at(mongod).database(name.clone()));
+    let phone = Phone::new(&server);
+    phone.sync(&json!({"item": {"create": [{"name": "Tea", "price": 1}]}})).expect_ok();
+
+    let mut options = ClientOptions::parse(mongod.url()).await.unwrap();
+    options.app_name = Some("viveka-sync".into());
+    let dead = mongodb::Client::with_options(options).unwrap();
+    let mut session = dead.start_session().await.unwrap();
+    session.start_transaction().await.unwrap();
+    let counter = doc! {"_id": ObjectId::parse_str(&phone.client).unwrap()};
+    let clients = dead.database(&name).collection::<Document>("syncclients");
+    clients.update_one(counter, doc! {"$inc": {"revision": 1}}).session(&mut session).await.unwrap();
+
+    let answer = phone.sync(&json!({"item": {"create": [{"name": "Bun", "price": 1}]}})).expect_ok();
+    assert_eq!(answer["revision"], json!(2));
+    server.wait_for_log(|line| line.contains("ended transactions that a dead process had left open"));
+    drop(session);
 }

@@ -3,9 +3,9 @@
 mod tables;
 mod writer;
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -56,7 +56,10 @@ impl EmbeddedStore {
         let own = |e| OpenError::Directory(directory.to_owned(), e);
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(own)?;
         let failed = |e| OpenError::Database(directory.to_owned(), e);
-        let database = Database::builder().set_cache_size(Self::CACHE_BYTES).create(directory.join(Self::FILE));
+        let mut file = OpenOptions::new();
+        let file = file.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = file.open(directory.join(Self::FILE)).map_err(own)?;
+        let database = Database::builder().set_cache_size(Self::CACHE_BYTES).create_file(file);
         let database = database.map_err(|e| match e {
             redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(directory.to_owned()),
             other => failed(other.into()),

@@ -87,8 +87,14 @@ fn run(database: &Database, queue: &Receiver<Job>, mut sweep: ReceiptSweep) {
     }
 }
 
-/// Runs a group in one transaction. An error means that nothing of the group was written.
+/// Runs a group in one transaction. An error means that nothing of the group was written. A panic is one
+/// too: the transaction is gone with it, and the thread must go on.
 fn commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, Reject>>, StoreError> {
+    catch_unwind(AssertUnwindSafe(|| try_commit(database, group)))
+        .unwrap_or_else(|_| Err(StoreError::Internal("a batch panicked".into())))
+}
+
+fn try_commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, Reject>>, StoreError> {
     let mut transaction = database.begin_write().map_err(failed)?;
     // Opens at once after a crash, instead of walking the whole file.
     transaction.set_quick_repair(true);
@@ -96,7 +102,8 @@ fn commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, Reje
     let mut wrote = false;
     let mut results = Vec::with_capacity(group.len());
     for job in group {
-        results.push(match plan(job, &tables)? {
+        let snapshot = tables.load(&job.client, &job.planner.reads())?;
+        results.push(match job.planner.plan(&snapshot) {
             Ok(Decision::Commit(plan)) => {
                 apply(&job.client, &plan, &mut tables)?;
                 wrote = true;
@@ -113,13 +120,6 @@ fn commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, Reje
         transaction.abort().map_err(failed)?
     }
     Ok(results)
-}
-
-/// Plans a batch on what the transaction holds. A planner that panics must not take the thread along.
-fn plan(job: &Job, tables: &Tables<'_>) -> Result<Result<Decision, Reject>, StoreError> {
-    let snapshot = tables.load(&job.client, &job.planner.reads())?;
-    catch_unwind(AssertUnwindSafe(|| job.planner.plan(&snapshot)))
-        .map_err(|_| StoreError::Internal("planning panicked".into()))
 }
 
 fn apply(client: &ClientId, plan: &Plan, tables: &mut Tables<'_>) -> Result<(), StoreError> {

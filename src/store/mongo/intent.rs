@@ -17,7 +17,7 @@ use super::INTENTS;
 use super::error::{DUPLICATE_KEY, code};
 use super::find::{find, in_few_batches};
 use super::update::journaled;
-use crate::clock::Stamp;
+use crate::clock;
 use crate::model::{ClientId, Collection};
 use crate::plan::Plan;
 use crate::store::StoreError;
@@ -82,7 +82,7 @@ impl Intent {
             client_id,
             next_invoice: plan.next_invoice,
             receipt: plan.remember.as_ref().map(document).transpose()?,
-            batch: Stamp::take(1).ids().next().expect("ids are endless"),
+            batch: clock::new_id(),
             parts: 0,
         };
         Ok(Self { head, steps: changes(client, plan)?.into_iter().map(step).collect() })
@@ -190,7 +190,11 @@ pub(super) async fn pending(db: &Database, client: Option<ObjectId>) -> Result<V
     let filter = doc! { "clientId": client.map_or_else(|| doc! { "$exists": true }.into(), Bson::ObjectId) };
     let mut found = Vec::new();
     find(db, None, INTENTS, filter, in_few_batches(), |record| found.push(Intent::of(record))).await?;
-    let mut intents = found.into_iter().collect::<Result<Vec<_>, _>>()?;
+    // One that cannot be read must stop no other client; its own finds its revision taken.
+    let readable = |intent: Result<Intent, _>| {
+        intent.inspect_err(|error| tracing::error!(%error, ?client, "an intent cannot be read")).ok()
+    };
+    let mut intents: Vec<_> = found.into_iter().filter_map(readable).collect();
     intents.sort_by_key(Intent::revision);
     Ok(intents)
 }

@@ -44,7 +44,9 @@ const INTENTS: &str = "syncintents";
 /// Another service's collection, in which dealers are looked up.
 const DEALERS: &str = "dealers";
 
-/// How long a batch or a dataset may take, the wait for its turn included.
+/// How long a batch or a dataset may wait for its turn.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// How long it may take from then on.
 const DEADLINE: Duration = Duration::from_secs(10);
 const PING_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -101,8 +103,8 @@ impl MongoStore {
 #[async_trait]
 impl Store for MongoStore {
     async fn execute(&self, client: &ClientId, planner: Arc<dyn Planner>) -> Result<Outcome, ExecuteError> {
+        let _turn = within(LONGEST_WAIT, self.batches.turn(client.object_id())).await?;
         within(DEADLINE, async {
-            let _turn = self.batches.turn(client.object_id()).await?;
             match self.topology {
                 Topology::Transactional => {
                     transaction::execute(&self.db, &self.orphans, client, planner.as_ref()).await
@@ -115,20 +117,20 @@ impl Store for MongoStore {
 
     async fn dataset(&self, client: &ClientId) -> Result<Dataset, StoreError> {
         let client = client.object_id();
-        within(DEADLINE, async {
-            match self.topology {
-                Topology::Transactional => {
-                    let _passed = self.datasets.pass().await?;
-                    dataset::snapshot(&self.db, client).await
-                }
-                Topology::Standalone => {
-                    let _turn = self.batches.turn(client).await?;
+        match self.topology {
+            Topology::Transactional => {
+                let _passed = within(LONGEST_WAIT, self.datasets.pass()).await?;
+                within(DEADLINE, dataset::snapshot(&self.db, client)).await
+            }
+            Topology::Standalone => {
+                let _turn = within(LONGEST_WAIT, self.batches.turn(client)).await?;
+                within(DEADLINE, async {
                     standalone::finish_pending(&self.db, client).await?;
                     dataset::plain(&self.db, client).await
-                }
+                })
+                .await
             }
-        })
-        .await
+        }
     }
 
     async fn ping(&self) -> Result<Health, StoreError> {

@@ -50,6 +50,9 @@ impl MongoOptions {
         options.app_name = Some(APP_NAME.to_owned());
         // A dataset must show the commits before it, and transactions run nowhere else.
         options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+        // Every operation here knows the concerns that it needs.
+        options.read_concern = None;
+        options.write_concern = None;
         Ok(options)
     }
 }

@@ -142,11 +142,7 @@ async fn change(db: &Database, intent: &Intent) -> Result<(), Unapplied> {
 
 /// Brings the client's counter up to the intent's revision, never down.
 async fn raise_counter(db: &Database, intent: &Intent) -> Result<(), Unapplied> {
-    // One after the other: the second needs the document that the first makes.
-    for statement in count(intent) {
-        run(db, CLIENTS, &[statement], &["_id"]).await?;
-    }
-    Ok(())
+    run(db, CLIENTS, &[count(intent)], &["_id"]).await
 }
 
 /// The batch is committed, so a failure to tidy up is not one of the batch. The next one tidies up.
@@ -196,16 +192,14 @@ fn remember(client: ObjectId, receipt: &Document) -> Document {
     doc! { "q": { "clientId": client, "key": key }, "u": { "$setOnInsert": receipt }, "upsert": true }
 }
 
-fn count(intent: &Intent) -> [Document; 2] {
+/// Makes the counter, or raises it; one that is there and not lower counts as applied.
+fn count(intent: &Intent) -> Document {
     let mut set = doc! { "revision": intent.revision() };
     if let Some(next) = intent.next_invoice() {
         set.insert("nextInvoice", next);
     }
     let earlier = doc! { "$not": { "$gte": intent.revision() } };
-    [
-        doc! { "q": { "_id": intent.client() }, "u": { "$setOnInsert": { "revision": 0_i64 } }, "upsert": true },
-        doc! { "q": { "_id": intent.client(), "revision": earlier }, "u": { "$set": set } },
-    ]
+    doc! { "q": { "_id": intent.client(), "revision": earlier }, "u": { "$set": set }, "upsert": true }
 }
 
 /// What cannot be taken back is not refused, however the database sees it.

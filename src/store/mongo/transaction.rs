@@ -14,7 +14,7 @@ use super::load::{Counter, load};
 use super::orphans::Orphans;
 use super::update::update;
 use super::{CLIENTS, RECEIPTS};
-use crate::clock::Stamp;
+use crate::clock;
 use crate::model::{ClientId, Collection};
 use crate::plan::{Decision, Plan, Planner, ReadSet, Receipt, StoredReceipt};
 use crate::store::records::{Change, ChangeKind, changes, document};
@@ -184,7 +184,7 @@ async fn remember(
     receipt: &StoredReceipt,
 ) -> Result<(), Failure> {
     let mut record = document(receipt)?;
-    record.insert("_id", Stamp::take(1).ids().next());
+    record.insert("_id", clock::new_id());
     record.insert("clientId", client.object_id());
     let insert = db.collection::<Document>(RECEIPTS).insert_one(record).session(session).await;
     // The next attempt finds the receipt that is there already.

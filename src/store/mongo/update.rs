@@ -43,6 +43,8 @@ pub(super) async fn update(
             Some(session) => db.run_raw_command(command).session(session).await?,
             None => {
                 command.append(cstr!("ordered"), false);
+                // A decided batch must not be stopped by a schema that was made since.
+                command.append(cstr!("bypassDocumentValidation"), true);
                 command.append(cstr!("writeConcern"), bson::serialize_to_raw_document_buf(&journaled())?);
                 db.run_raw_command(command).await?
             }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Phone, Request, Server, Setup, on_every_engine};
+use crate::harness::{Mongod, Phone, Request, Server, Setup, Topology, on_every_engine};
 
 /// Sends a request that must be refused with this status and code, and gives the body of the answer. Every refusal
 /// has the same envelope.
@@ -31,7 +31,7 @@ pub(super) fn refuse(phone: &Phone, request: Request, status: u16, code: &str) -
 
 /// Sends a request and compares the answer with the snapshot, less its request's id.
 #[track_caller]
-fn assert_error(phone: &Phone, request: Request, name: &str) {
+pub fn assert_error(phone: &Phone, request: Request, name: &str) {
     let answer = phone.send(request);
     let mut text = format!("{}\n", answer.status);
     for name in ["Allow", "Content-Encoding", "Content-Type", "Retry-After", "Vary", "WWW-Authenticate"] {
@@ -213,4 +213,16 @@ fn too_many_operations() {
     let batch = json!({"item": {"create": [{"_id": 1, "name": "Tea", "price": 1}, create], "delete": [1]}});
     assert_error(&phone, Request::sync().json(&batch), "too_many_operations");
     assert_eq!(phone.sync(&json!({"item": {"create": [create, create]}})).expect_ok()["revision"], 1);
+}
+
+#[test]
+fn a_store_that_is_away() {
+    let mut mongod = Mongod::start(Topology::Lone);
+    let server = Server::start(&Setup::at(&mongod));
+    let phone = Phone::new(&server);
+    mongod.kill();
+    assert_error(&phone, Request::sync().json(&one_item()), "store_unavailable");
+    assert_error(&phone, Request::new("GET", "/api/health"), "store_unavailable");
+    mongod.restart();
+    phone.sync(&one_item()).expect_ok();
 }

@@ -747,6 +747,7 @@ fn bodies_that_unfold_in_memory_are_refused_or_read_within_bounded_memory() {
         ("few texts", unknown("\"\"", 900_000)),
         ("few objects", unknown("{\"\":0}", 490_000)),
         ("many objects", unknown("{\"\":0}", 1_500_000)),
+        ("many operations", format!("{{\"item\":{{\"create\":[{}]}}}}", many("0", 1_900_000))),
         ("few nests", unknown("[[[[0]]]]", 190_000)),
         ("many nests", unknown("[[[[0]]]]", 1_500_000)),
         ("many problems of one item", dealers(900_000)),

@@ -1,10 +1,10 @@
-//! The contract of DESIGN.md, section 2, through HTTP, on every engine. What fits a scenario file is in
+//! The contract of API.md through HTTP, on every engine. What fits a scenario file is in
 //! `fixtures/scenarios`; here is what takes several requests, or bytes that are no JSON.
 
 mod answers;
 mod auth;
 mod concurrency;
-mod errors;
+pub mod errors;
 mod hostile;
 mod idempotency;
 mod rules;

@@ -164,7 +164,7 @@ fn listening_address(line: &str) -> Option<String> {
 }
 
 /// How long a start may take.
-const START_DEADLINE: Duration = Duration::from_secs(20);
+const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long a log line may take.
 const LOG_DEADLINE: Duration = Duration::from_secs(20);
