@@ -11,6 +11,8 @@ use crate::store::{ExecuteError, StoreError};
 
 /// A record with these keys is there already.
 pub(super) const DUPLICATE_KEY: i32 = 11000;
+/// A record is against the collection's schema.
+pub(super) const DOCUMENT_VALIDATION_FAILURE: i32 = 121;
 /// Two transactions write one document.
 pub(super) const WRITE_CONFLICT: i32 = 112;
 
