@@ -11,6 +11,7 @@ mod behaviour;
 mod contract;
 mod crash;
 mod harness;
+mod history;
 mod layers;
 mod mongo;
 mod properties;
