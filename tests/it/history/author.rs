@@ -55,7 +55,7 @@ impl Author {
             "invoice": {"create": invoices},
             "payment": {"create": payments},
         });
-        if self.one_in(12) {
+        if self.one_in(16) {
             self.spoil(&mut batch);
         }
         self.aliases += 2;
@@ -130,14 +130,17 @@ impl Author {
             invoice["clientCustomerPhone"] = json!("9800000001");
             invoice["clientCustomerName"] = json!("Asha");
         }
-        match self.below(6) {
-            0 => invoice["totalAmount"] = json!(self.pick(&[0.0, 10.0, 99.99])),
-            1 => invoice["totalDiscount"] = json!(self.pick(&[0.5, 5.0])),
-            2 => invoice["totalTax"] = json!(3.65),
-            3 => invoice["subtotal"] = json!(self.pick(&[0.3, 25.0])),
+        match self.below(8) {
+            0..3 => invoice["totalAmount"] = json!(self.pick(&[0.0, 0.3, 10.0, 99.99])),
+            3 => invoice["totalDiscount"] = json!(self.pick(&[0.1, 0.5, 5.0])),
+            4 => invoice["totalTax"] = json!(3.65),
+            5 => invoice["subtotal"] = json!(self.pick(&[0.3, 25.0])),
             _ => {}
         }
-        if self.one_in(5) {
+        let total = invoice["totalAmount"].clone();
+        if !total.is_null() && self.one_in(3) {
+            invoice["paidAmount"] = total;
+        } else if self.one_in(12) {
             invoice["paidAmount"] = json!(self.pick(&[0.1, 1.0, 10.0]));
         }
         if self.one_in(6) {
@@ -184,8 +187,9 @@ impl Author {
             Some(known) if self.one_in(2) => json!(format!("@due/{known}")),
             Some(_) => json!(self.pick(&[0.1, 0.2, 1.0, 3.0])),
             None => {
-                let total = made.iter().find(|new| new["_id"] == invoice).map(|new| new["totalAmount"].clone());
-                total.filter(|total| total.as_f64() > Some(0.0)).unwrap_or(json!(self.pick(&[0.1, 0.2, 1.0])))
+                let new = made.iter().find(|new| new["_id"] == invoice && new["paidAmount"].is_null());
+                let total = new.map(|new| new["totalAmount"].clone()).filter(|total| total.as_f64() > Some(0.0));
+                total.unwrap_or(json!(self.pick(&[0.1, 0.1, 0.2, 1.0])))
             }
         };
         let mut payment = json!({"invoiceId": invoice, "amount": amount, "note": self.mark()});
@@ -204,7 +208,7 @@ impl Author {
         if sight.made + sight.known == 0 {
             return None;
         }
-        Some(match self.below(60) {
+        Some(match self.below(120) {
             0 => json!(format!("@foreign/{}", sight.kind)),
             1 => json!(NOTHING),
             _ if self.below(sight.made + sight.known) < sight.made => {

@@ -329,8 +329,8 @@ impl Work<'_> {
             self.sell(&at, &id, quantity);
         }
         let (tax, discount) = (amount(&new["totalTax"], 0), amount(&new["totalDiscount"], 0));
-        let computed = ten_thousandths(&new["subtotal"]).map_or(sum, |subtotal| subtotal * 10_000);
-        let total = amount(&new["totalAmount"], rounded(computed + (tax - discount) * 10_000));
+        let subtotal = amount(&new["subtotal"], rounded(sum));
+        let total = amount(&new["totalAmount"], subtotal + tax - discount);
         let paid = amount(&new["paidAmount"], 0);
         if self.problems.len() == found_before && total < 0 {
             self.problem(format!("{path}/totalAmount"), "negative_total");
@@ -344,7 +344,7 @@ impl Work<'_> {
         let id = self.ids.id("invoices", text(&new["notes"]));
         let fields = json!({
             "clientCustomerName": text(&new["clientCustomerName"]), "invoiceDate": date(&new["invoiceDate"]),
-            "dueDate": null, "subtotal": json_number(rounded(computed)), "totalTax": json_number(tax),
+            "dueDate": null, "subtotal": json_number(subtotal), "totalTax": json_number(tax),
             "totalDiscount": json_number(discount), "notes": text(&new["notes"]), "products": lines,
         });
         let invoice = Invoice {

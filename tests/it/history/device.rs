@@ -46,40 +46,51 @@ impl Device {
         self.known = data.clone();
     }
 
-    /// The batch with what the phone knows in place of the texts that begin with `@`.
+    /// Whether it has heard of any record.
+    pub fn knows_something(&self) -> bool {
+        !list(&self.known["items"]).is_empty()
+    }
+
+    /// The batch with what the phone knows in place of the texts that begin with `@`, and without the elements of lists
+    /// for which it knows nothing.
     pub fn fill_in(&self, batch: &Value, neighbour: &Neighbour) -> Value {
-        match batch {
+        self.filled(batch, neighbour).expect("a batch is not an element of a list")
+    }
+
+    fn filled(&self, value: &Value, neighbour: &Neighbour) -> Option<Value> {
+        Some(match value {
             Value::Object(members) => {
-                members.iter().map(|(name, value)| (name.clone(), self.fill_in(value, neighbour))).collect()
+                let filled = |(name, value): (&String, &Value)| {
+                    let filled = self.filled(value, neighbour)?;
+                    let lost_all = name == "products" && list(&filled).is_empty() && !list(value).is_empty();
+                    (!lost_all).then(|| (name.clone(), filled))
+                };
+                members.iter().map(filled).collect::<Option<_>>()?
             }
-            Value::Array(values) => values.iter().map(|value| self.fill_in(value, neighbour)).collect(),
+            Value::Array(values) => values.iter().filter_map(|value| self.filled(value, neighbour)).collect(),
             Value::String(text) => match text.strip_prefix('@').and_then(|text| text.split_once('/')) {
                 Some(("foreign", "item")) => json!(neighbour.item),
                 Some(("foreign", _)) => json!(neighbour.invoice),
-                Some((what, number)) => self.known_value(what, number.parse().expect("a number")),
-                None => batch.clone(),
+                Some((what, number)) => self.known_value(what, number.parse().expect("a number"))?,
+                None => value.clone(),
             },
             other => other.clone(),
-        }
+        })
     }
 
     /// The id of a known record, or what is owed on a known invoice, or a little more.
-    fn known_value(&self, what: &str, number: usize) -> Value {
-        let (records, mark) = match what {
-            "item" => (list(&self.known["items"]), "description"),
-            _ => (list(&self.known["invoices"]), "notes"),
-        };
-        let mut records: Vec<_> = records.iter().collect();
+    fn known_value(&self, what: &str, number: usize) -> Option<Value> {
+        let (name, mark) = if what == "item" { ("items", "description") } else { ("invoices", "notes") };
+        let mut records: Vec<_> = list(&self.known[name]).iter().collect();
         // By their marks, for the order of ids need not be the same when the history is run again.
         records.sort_by_key(|record| (record[mark].as_str(), record["_id"].as_str()));
-        let Some(record) = (!records.is_empty()).then(|| records[number % records.len()]) else {
-            return json!("nothing known");
-        };
+        let record = records.get(number % records.len().max(1))?;
         let amount = |field: &str| ten_thousandths(&record[field]).unwrap_or(0);
+        let due = amount("totalAmount") - amount("paidAmount");
         match what {
-            "due" => json_number(amount("totalAmount") - amount("paidAmount")),
-            "over" => json_number(amount("totalAmount") - amount("paidAmount") + 1),
-            _ => record["_id"].clone(),
+            "due" => (due > 0).then(|| json_number(due)),
+            "over" => Some(json_number(due + 1)),
+            _ => Some(record["_id"].clone()),
         }
     }
 

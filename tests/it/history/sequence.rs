@@ -52,7 +52,7 @@ impl<'a> Shop<'a> {
         match step {
             Step::Send { phone, keyed, batch, fate } => {
                 let key = keyed.then(|| format!("key-{number}"));
-                let body = self.phones[*phone].fill_in(batch, self.neighbour);
+                let body = self.written(*phone, batch)?;
                 self.deliver(*phone, Sent { key, body }, *fate)
             }
             Step::Again { phone, which, respelled, fate } => {
@@ -65,11 +65,11 @@ impl<'a> Shop<'a> {
             }
             Step::UnderOldKey { phone, which, batch } => {
                 let Some(Sent { key, .. }) = self.earlier(*which) else { return Ok(()) };
-                let body = self.phones[*phone].fill_in(batch, self.neighbour);
+                let body = self.written(*phone, batch)?;
                 self.deliver(*phone, Sent { key, body }, Fate::Heard)
             }
             Step::Repack { phone, more, fate } => {
-                let more = self.phones[*phone].fill_in(more, self.neighbour);
+                let more = self.written(*phone, more)?;
                 let last = self.sent.iter().rev().find(|(sender, _)| sender == phone);
                 let body = last.map_or(more.clone(), |(_, last)| merge(&last.body, &more));
                 self.deliver(*phone, Sent { key: Some(format!("key-{number}")), body }, *fate)
@@ -80,11 +80,20 @@ impl<'a> Shop<'a> {
                 self.check(&answer)
             }
             Step::WrongShop { phone, batch } => {
-                let mut body = self.phones[*phone].fill_in(batch, self.neighbour);
+                let mut body = self.written(*phone, batch)?;
                 body["clientId"] = "64b0000000000000000000ff".into();
                 self.deliver(*phone, Sent { key: Some(format!("key-{number}")), body }, Fate::Heard)
             }
         }
+    }
+
+    /// The batch as this phone writes it; one that knows nothing asks first.
+    fn written(&mut self, phone: usize, batch: &Value) -> Result<Value, String> {
+        if !self.phones[phone].knows_something() {
+            let answer = self.phones[phone].pull()?;
+            self.phones[phone].learn(&answer["data"]);
+        }
+        Ok(self.phones[phone].fill_in(batch, self.neighbour))
     }
 
     /// What was sent under a key, so many before the last.

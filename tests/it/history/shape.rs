@@ -80,9 +80,9 @@ fn check_invoice(problems: &mut Vec<(String, &'static str)>, path: &str, invoice
     }
     // A total that no stored price is needed for can be judged now.
     let amount = |field: &str| ten_thousandths(&invoice[field]);
-    let subtotal = amount("subtotal").map(|subtotal| subtotal * 10_000).or(sum);
-    let rest = (amount("totalTax").unwrap_or(0) - amount("totalDiscount").unwrap_or(0)) * 10_000;
-    let total = amount("totalAmount").or(subtotal.map(|subtotal| rounded(subtotal + rest)));
+    let subtotal = amount("subtotal").or(sum.map(rounded));
+    let rest = amount("totalTax").unwrap_or(0) - amount("totalDiscount").unwrap_or(0);
+    let total = amount("totalAmount").or(subtotal.map(|subtotal| subtotal + rest));
     match total {
         Some(total) if total < 0 => problems.push((format!("{path}/totalAmount"), "negative_total")),
         Some(total) if amount("paidAmount").is_some_and(|paid| paid > total) => {
