@@ -10,6 +10,7 @@ mod api_examples;
 mod behaviour;
 mod contract;
 mod crash;
+mod fuzz;
 mod harness;
 mod history;
 mod layers;
