@@ -1,9 +1,11 @@
 //! What the server did otherwise than the phone may have expected, though it did the rest.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::model::Amount;
+use crate::model::{Amount, LocalId};
 
 /// One thing to know about a batch that was applied all the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,8 +28,8 @@ pub enum WarningKind {
     },
     /// A group, customer or dealer that this store does not know was kept as given.
     UnknownReference {
-        /// `group`, `customer` or `dealer`.
-        kind: String,
+        /// What it would be.
+        kind: ReferenceKind,
         /// The id as stored.
         id: String,
     },
@@ -42,11 +44,42 @@ pub enum WarningKind {
         /// The quantity that was sold.
         requested: Amount,
     },
+    /// A create whose local id is known was not applied again.
+    AlreadyApplied {
+        /// What the phone calls the record.
+        local_id: LocalId,
+        /// The record.
+        id: String,
+        /// Whether the create says something else than it said when it was applied.
+        differs: bool,
+    },
     /// More warnings than are listed one by one.
     WarningsOmitted {
         /// How many.
         count: i64,
     },
+}
+
+/// The kinds of records that other services make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReferenceKind {
+    /// An item's group.
+    Group,
+    /// An invoice's customer.
+    Customer,
+    /// An item's dealer.
+    Dealer,
+}
+
+impl fmt::Display for ReferenceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Group => "group",
+            Self::Customer => "customer",
+            Self::Dealer => "dealer",
+        })
+    }
 }
 
 impl Warning {
@@ -67,6 +100,14 @@ impl Warning {
                 "itemId": item_id,
                 "available": available.to_json(),
                 "requested": requested.to_json(),
+            }),
+            WarningKind::AlreadyApplied { local_id, id, differs } => json!({
+                "code": "already_applied",
+                "path": path,
+                "message": format!("Applied before{}: {local_id}", if *differs { ", with other content" } else { "" }),
+                "localId": local_id,
+                "id": id,
+                "differs": differs,
             }),
             WarningKind::WarningsOmitted { count } => {
                 json!({"code": "warnings_omitted", "path": path, "message": format!("{count} more warnings"), "count": count})

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::super::records;
 use super::super::{ExecuteError, Outcome, StoreError};
 use super::failed;
-use super::tables::{ReceiptSweep, Tables};
+use super::tables::{ReceiptSweep, Tables, WritableTables};
 use crate::model::ClientId;
 use crate::plan::{Decision, Plan, Planner, Reject};
 
@@ -105,8 +105,7 @@ fn try_commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, 
         let snapshot = tables.load(&job.client, &job.planner.reads())?;
         results.push(match job.planner.plan(&snapshot) {
             Ok(Decision::Commit(plan)) => {
-                apply(&job.client, &plan, &mut tables)?;
-                wrote = true;
+                wrote |= apply(&job.client, &plan, &mut tables)?;
                 Ok(Outcome { receipt: plan.receipt, replayed: false })
             }
             Ok(Decision::Replay(receipt)) => Ok(Outcome { receipt: *receipt, replayed: true }),
@@ -122,12 +121,18 @@ fn try_commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, 
     Ok(results)
 }
 
-fn apply(client: &ClientId, plan: &Plan, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+/// Applies a plan. False if there was nothing to write.
+fn apply(client: &ClientId, plan: &Plan, tables: &mut WritableTables<'_>) -> Result<bool, StoreError> {
     for change in records::changes(client, plan)? {
         tables.apply(client, &change)?;
     }
-    tables.advance(client, plan.receipt.revision, plan.next_invoice)?;
-    plan.remember.as_ref().map_or(Ok(()), |receipt| tables.remember(client, receipt))
+    if !plan.writes.is_empty() {
+        tables.advance(client, plan.receipt.revision, plan.next_invoice)?;
+    }
+    if let Some(receipt) = &plan.remember {
+        tables.remember(client, receipt)?;
+    }
+    Ok(!plan.writes.is_empty() || plan.remember.is_some())
 }
 
 fn run_alone(database: &Database, job: Job) {
