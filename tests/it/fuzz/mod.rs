@@ -68,7 +68,13 @@ on_every_engine! {
 
 /// So many random requests, one after the other; the error shows the smallest that fails.
 fn fuzz(server: &Server, cases: u32, accepted: &AtomicU32) -> Result<(), String> {
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        max_shrink_time: SHRINK_MS,
+        ..Config::default()
+    };
     let mut sent = 0;
     let mut phone = Phone::new(server);
     let phones = std::cell::RefCell::new((&mut phone, &mut sent));
@@ -91,10 +97,13 @@ fn fuzz(server: &Server, cases: u32, accepted: &AtomicU32) -> Result<(), String>
 }
 
 /// How many requests are made by default; they take about ten seconds.
-const DEFAULT_CASES: u32 = 2_000;
+const DEFAULT_CASES: u32 = 4_000;
 
 /// How many are in flight at once.
 const THREADS: u32 = 4;
+
+/// How long a request that fails is made smaller, in milliseconds.
+const SHRINK_MS: u32 = 30_000;
 
 /// After so many cases a client is left with what it has.
 const CASES_PER_CLIENT: u32 = 100;

@@ -34,7 +34,8 @@ pub fn check_server(server: &Server) -> Result<(), String> {
     if health.status != 200 {
         return Err(format!("the server's health is {}", health.status));
     }
-    let trouble = |line: &&String| line.contains("panicked") || line.contains("\"level\":\"ERROR\"");
+    let trouble =
+        |line: &&String| line.contains("panicked") || (line.contains("\"ERROR\"") && line.contains("\"viveka_sync"));
     match server.log().iter().find(trouble) {
         Some(line) => Err(format!("the server has logged {line}")),
         None => Ok(()),

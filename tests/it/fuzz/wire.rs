@@ -73,4 +73,4 @@ fn replies(mut bytes: &[u8]) -> Result<Vec<Reply>, String> {
 }
 
 /// How long a request may take from its first byte to the last of its answer, in a debug build on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(10);
