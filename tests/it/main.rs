@@ -13,5 +13,6 @@ mod crash;
 mod harness;
 mod layers;
 mod mongo;
+mod outage;
 mod properties;
 mod start;

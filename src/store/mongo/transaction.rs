@@ -35,6 +35,7 @@ pub(super) async fn execute(
 ) -> Result<Outcome, ExecuteError> {
     let reads = planner.reads();
     let mut session = db.client().start_session().await.map_err(StoreError::from)?;
+    let _at_work = orphans.at_work(&session);
     let (begin, mut backoff) = (Instant::now(), Backoff::new());
     loop {
         let error = match attempt(db, &mut session, client, planner, &reads).await {
