@@ -13,6 +13,7 @@ mod crash;
 mod harness;
 mod layers;
 mod mongo;
+mod orphans;
 mod outage;
 mod properties;
 mod start;

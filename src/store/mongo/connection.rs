@@ -122,14 +122,15 @@ async fn until(mut state: watch::Receiver<State>, wanted: impl FnMut(&State) -> 
 }
 
 impl Deployment {
-    const PING_DEADLINE: Duration = Duration::from_secs(2);
+    /// How long it may take to say what it is, in trouble.
+    const PATIENCE: Duration = Duration::from_secs(4);
 
     /// Asks whether it is there, takes writes, and is what it was.
     ///
     /// # Errors
     /// [`StoreError`] if not.
     pub async fn confirm(&self) -> Result<(), StoreError> {
-        let now = within(Self::PING_DEADLINE, Topology::detect(&self.db)).await?;
+        let now = within(Self::PATIENCE, Topology::detect(&self.db)).await?;
         if now == self.topology {
             return Ok(());
         }
@@ -242,7 +243,7 @@ impl Search {
 /// Waits until the deployment does not answer any more.
 async fn silence(deployment: &Deployment) -> StoreError {
     loop {
-        tokio::time::sleep(Deployment::PING_DEADLINE).await;
+        tokio::time::sleep(Deployment::PATIENCE).await;
         if let Err(why) = deployment.confirm().await {
             return why;
         }

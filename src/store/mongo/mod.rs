@@ -55,6 +55,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 const WORK_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a dataset may take, the wait included.
 const DATASET_DEADLINE: Duration = Duration::from_secs(10);
+const PING_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A few times the cores of a database server: more at once only wait there instead of here.
 const BATCHES_AT_ONCE: usize = 16;
@@ -167,7 +168,7 @@ impl Store for MongoStore {
 
     async fn ping(&self) -> Result<Health, StoreError> {
         let deployment = self.connection.current()?;
-        deployment.confirm().await.inspect_err(|error| self.doubt(error))?;
+        within(PING_DEADLINE, deployment.confirm()).await.inspect_err(|error| self.doubt(error))?;
         Ok(Health { engine: "mongodb", transactional: deployment.topology == Topology::Transactional })
     }
 }

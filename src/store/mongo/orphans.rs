@@ -64,6 +64,7 @@ impl Orphans {
     }
 
     async fn end_idle(&self, admin: &Database) -> Result<usize> {
+        tracing::debug!("looking for orphaned transactions");
         let before = self.foreign(idle(admin).await?);
         if before.is_empty() {
             return Ok(0);

@@ -22,7 +22,7 @@ use crate::store::{ExecuteError, Outcome, StoreError};
 
 /// For how long a client's document may be held by another transaction before somebody looks whether
 /// the holder is alive. Transactions take milliseconds.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Loads, plans and commits in one transaction, and runs it again from the start while the server says
 /// that another try may succeed. The caller sets the deadline by dropping the future, which ends the

@@ -169,7 +169,7 @@ impl Server {
     }
 
     /// Ends it with SIGKILL.
-    pub fn kill(&mut self) {
+    pub fn kill(&self) {
         self.child.kill();
     }
 
