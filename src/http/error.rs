@@ -255,6 +255,7 @@ mod tests {
             (ApiError::InProgress, 409, "sync_in_progress"),
             (ApiError::Overloaded, 503, "overloaded"),
             (ApiError::Unavailable("host db-7 is away".into()), 503, "store_unavailable"),
+            (ApiError::Away, 503, "store_unavailable"),
         ] {
             let response = error.respond("id-1");
             assert_eq!(response.status().as_u16(), status);

@@ -85,7 +85,7 @@ impl BookFile {
         let opening = self.opening();
         match self.with(&work) {
             Err(StoreError::Unavailable(error)) => {
-                tracing::warn!(error, "reading failed; opening the file again");
+                tracing::debug!(error, "reading failed; opening the file again");
                 self.reopen(opening)?;
                 self.with(work)
             }

@@ -215,7 +215,8 @@ impl Search {
         match topology {
             Topology::Transactional => {
                 // Of this server too, if it died: its orphans may hold up the indexes and the first batches.
-                tokio::try_join!(ensure, async { Ok(self.orphans.end(db).await) })?;
+                let (ensured, ()) = tokio::join!(ensure, self.orphans.end(db));
+                ensured?;
             }
             Topology::Standalone => {
                 ensure.await?;
