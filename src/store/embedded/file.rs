@@ -150,3 +150,28 @@ fn open(directory: &Path) -> Result<Database, OpenError> {
         other => OpenError::Database(directory.to_owned(), other.into()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use redb::ReadableDatabase;
+
+    use super::*;
+
+    #[test]
+    fn a_closed_file_is_opened_once_more_and_by_nobody_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = BookFile::open(directory.path()).unwrap();
+        let first = file.opening();
+        let closed = file.current.write().unwrap().database.take();
+        drop(closed);
+        assert!(matches!(BookFile::open(directory.path()), Err(OpenError::InUse(_))));
+        assert!(matches!(file.probe(), Err(StoreError::Unavailable(_))));
+
+        file.read(|database| database.begin_read().map(drop).map_err(failed)).unwrap();
+        let second = file.opening();
+        assert_ne!(second, first);
+        file.reopen(first).unwrap();
+        assert_eq!(file.opening(), second, "somebody was quicker");
+        file.probe().unwrap();
+    }
+}

@@ -115,7 +115,7 @@ impl Mongod {
     }
 
     /// Waits until it is a primary or, by itself, just up.
-    fn wait_until_writable(&self) {
+    pub fn wait_until_writable(&self) {
         eventually("mongod takes writes", START_DEADLINE, || {
             let hello = self.admin(doc! { "hello": 1 }).ok()?;
             hello.get_bool("isWritablePrimary").unwrap_or(false).then_some(())
