@@ -1,5 +1,7 @@
 //! What is MongoDB's alone: databases that other programs filled, indexes, and interrupted batches.
 
+use std::time::{Duration, Instant};
+
 use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, DateTime, Document, doc};
@@ -213,8 +215,10 @@ async fn a_transaction_that_a_dead_server_left_does_not_hold_up_its_client() {
     let clients = dead.database(&name).collection::<Document>("syncclients");
     clients.update_one(counter, doc! {"$inc": {"revision": 1}}).session(&mut session).await.unwrap();
 
+    let asked = Instant::now();
     let answer = phone.sync(&json!({"item": {"create": [{"name": "Bun", "price": 1}]}})).expect_ok();
     assert_eq!(answer["revision"], json!(2));
-    server.wait_for_log(|line| line.contains("ended transactions that a dead process had left open"));
+    // Another server on this mongod may have been the one to end it.
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
     drop(session);
 }

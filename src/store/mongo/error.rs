@@ -118,11 +118,12 @@ fn is_passing(error: &Error) -> bool {
         || code(error).is_some_and(|code| PASSING.contains(&code))
 }
 
-/// Host away, network timeouts, stepping down, not primary, recovering, shutting down, out of time,
-/// write concern not met, conflicts, snapshots that are gone.
-const PASSING: [i32; 24] = [
-    6, 7, 24, 50, 64, 79, 89, 91, 100, 112, 134, 189, 202, 239, 246, 251, 262, 9001, 10058, 10107, 11600, 11602, 13435,
-    13436,
+/// Host away, network timeouts, a replica set that became a lone mongod, stepping down, not primary,
+/// recovering, shutting down, not initiated, out of time, write concern not met, conflicts, snapshots that
+/// are gone.
+const PASSING: [i32; 26] = [
+    6, 7, 20, 24, 50, 64, 79, 89, 91, 94, 100, 112, 134, 189, 202, 239, 246, 251, 262, 9001, 10058, 10107, 11600,
+    11602, 13435, 13436,
 ];
 
 fn kind(error: &Error) -> String {

@@ -25,7 +25,7 @@ use crate::store::{ExecuteError, Outcome, StoreError};
 
 /// For how long a client's document may be held by another transaction before somebody looks whether
 /// the holder is alive. Transactions take milliseconds.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Loads, plans and commits in one transaction, and runs it again from the start while the server says
 /// that another try may succeed. The caller sets the deadline by dropping the future, which ends the
@@ -38,6 +38,7 @@ pub(super) async fn execute(
 ) -> Result<Outcome, ExecuteError> {
     let reads = planner.reads();
     let mut session = db.client().start_session().await.map_err(StoreError::from)?;
+    let _at_work = orphans.at_work(&session);
     let (begin, mut backoff) = (Instant::now(), Backoff::new());
     loop {
         let error = match attempt(db, &mut session, client, planner, &reads).await {
