@@ -5,6 +5,7 @@
 
 mod alias;
 mod fingerprint;
+mod footprint;
 mod invalid;
 mod invoice;
 mod item;
@@ -15,6 +16,7 @@ mod warning;
 
 pub use alias::{Alias, Target};
 pub use fingerprint::Fingerprint;
+pub use footprint::reading_footprint;
 pub use invalid::{Invalid, Problem, ProblemCode, Problems};
 pub use invoice::{LineProduct, NewInvoice, NewLine, complete_totals};
 pub use item::{ItemUpdate, NewItem};
@@ -100,10 +102,8 @@ pub fn check_body_client(body: &[u8], client: &ClientId, max_operations: usize) 
     Problems::of(report.problems).map_or(Ok(()), |problems| Err(Invalid::Shape(problems)))
 }
 
-/// Reads JSON of at most two hundred values for each operation, and twenty thousand in any case: an invoice
-/// with ten lines has about that many.
 fn read_json(body: &[u8], max_operations: usize) -> Result<Value, Invalid> {
-    json::parse(body, max_operations.saturating_mul(200).max(20_000)).map_err(|error| match error {
+    json::parse(body, json::most_values(max_operations)).map_err(|error| match error {
         JsonError::Malformed(error) => Invalid::Json(error.to_string()),
         JsonError::TooMany => Invalid::TooManyOperations { limit: max_operations },
     })

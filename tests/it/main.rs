@@ -13,5 +13,7 @@ mod crash;
 mod harness;
 mod layers;
 mod mongo;
+mod overload;
 mod properties;
 mod start;
+mod stop;

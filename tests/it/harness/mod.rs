@@ -6,6 +6,7 @@
 
 mod child;
 mod client;
+mod connection;
 mod engine;
 mod matcher;
 mod mongod;
@@ -17,10 +18,11 @@ mod token;
 mod wait;
 
 pub use client::{Answer, Phone, Request};
+pub use connection::Connection;
 pub use engine::Engine;
 pub(crate) use engine::on_every_engine;
 pub use matcher::Matcher;
 pub use mongod::{Mongod, Topology, database, unique_name};
 pub use server::{Server, Setup};
 pub use token::{TEST_SECRET, sign, token};
-pub use wait::block_on;
+pub use wait::{block_on, eventually};
