@@ -61,7 +61,7 @@ pub struct Config {
     #[arg(long, env = "MAX_REQUESTS", default_value_t = 1024, value_parser = at_least::<2>, global = true)]
     pub max_requests: usize,
 
-    /// Batches that are executed at once; one client has half of them at most
+    /// Batches that are executed at once; one client has a quarter of them at most
     #[arg(long, env = "MAX_CONCURRENT_BATCHES", default_value_t = 64, value_parser = at_least::<1>, global = true)]
     pub max_concurrent_batches: usize,
 

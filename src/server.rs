@@ -46,6 +46,9 @@ pub enum ServeError {
 
 /// How long a phone may take to send the head of a request.
 const SLOWEST_HEAD: Duration = Duration::from_secs(10);
+/// How long a phone may take nothing of an answer.
+#[cfg(target_os = "linux")]
+const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 /// How long a stop waits for what is in flight.
 const LONGEST_DRAIN: Duration = Duration::from_secs(30);
 /// How long it waits from then on for answers to be on their way.
@@ -82,6 +85,9 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let server = HttpServer::new(move || {
         actix_web::App::new().app_data(data.clone()).wrap(from_fn(http::envelope)).configure(http::routes)
     });
+    // Only Linux can be told.
+    #[cfg(target_os = "linux")]
+    let server = server.on_connect(|connection, _| give_up_on_silence(connection));
     let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let server = server
         .workers(workers)
@@ -101,6 +107,16 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     stopper.abort();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Ends a connection whose phone has stopped to take what is sent to it, so that an answer does not hold its
+/// memory for ever.
+#[cfg(target_os = "linux")]
+fn give_up_on_silence(connection: &dyn std::any::Any) {
+    let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() else { return };
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(LONGEST_SILENCE)) {
+        tracing::debug!(%error, "cannot limit how long a phone may be silent");
+    }
 }
 
 /// The tokens of the configured secret, or of the one in the data directory.

@@ -3,11 +3,21 @@
 use super::{Batch, json};
 
 impl Batch {
-    /// What planning the batch and writing it takes, in bytes, beside its texts: about so much for each record
-    /// that it touches or makes, from the plan to the store's documents.
+    /// What the batch takes, in bytes, beside its texts.
     pub fn footprint(&self) -> usize {
-        const RECORD: usize = 2 << 10;
-        (self.ids() + self.item_updates.len() + self.item_deletes.len()) * RECORD
+        const RECORD: usize = 512;
+        self.records() * RECORD
+    }
+
+    /// What planning and writing it takes on top of that, from the plan to the documents that a store makes of it.
+    pub fn execution_footprint(&self) -> usize {
+        const RECORD: usize = 4 << 10;
+        self.records() * RECORD
+    }
+
+    /// The number of records that it touches or makes, at most.
+    fn records(&self) -> usize {
+        self.ids() + self.item_updates.len() + self.item_deletes.len()
     }
 }
 

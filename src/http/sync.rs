@@ -122,6 +122,7 @@ async fn execute(
 ) -> Result<Answer, ApiError> {
     let client = admitted.client();
     let turn = admitted.turn_to_execute().await?;
+    admitted.hold_more(batch.execution_footprint())?;
     begun.store(true, Ordering::Relaxed);
     let outcome = app.store.execute(&client, planner(key, batch)).await?;
     tracing::info!(

@@ -72,7 +72,7 @@ struct Place {
 }
 
 /// How long anything may wait for its turn. From then on a phone does better to come back.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 impl Admission {
     /// Datasets that are read and encoded at once: as many as keep a database busy.
@@ -87,10 +87,11 @@ impl Admission {
         let supplies = Supplies { requests: Shares::new(capacity.requests), memory: Shares::new(capacity.memory) };
         Self {
             shares: Mutex::new(supplies),
-            batches: Turns::new(capacity.batches),
-            answers: Turns::new(Self::ANSWERS.max(2 * cores)),
+            // Those of one client wait for each other in the store, where the others' would wait for them.
+            batches: Turns::new(capacity.batches, 4),
+            answers: Turns::new(Self::ANSWERS.max(2 * cores), 2),
             // More at once would only share the cores and hold more in memory.
-            computations: Turns::new(2 * cores),
+            computations: Turns::new(2 * cores, 2),
             answer_sizes: Cache::new(Self::KNOWN_ANSWERS),
             in_flight,
         }
@@ -137,6 +138,14 @@ impl Admitted {
         supplies.memory.give_back(self.0.client, held.saturating_sub(wanted));
         self.0.memory.store(wanted, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Holds so many bytes more than before.
+    ///
+    /// # Errors
+    /// [`ApiError::Overloaded`], as [`Admitted::hold`].
+    pub fn hold_more(&self, bytes: usize) -> Result<(), ApiError> {
+        self.hold(self.0.memory.load(Ordering::Relaxed).saturating_add(bytes))
     }
 
     /// Holds what the answer to this client is likely to take.

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use crate::model::ClientId;
 
 /// A semaphore that is fair to clients: the next free place goes to the client whose turn it is, however
-/// many the others have waiting, and within a client to who came first. One client has at most half of
-/// the places (rounded up), so that its slow work cannot hold them all.
+/// many the others have waiting, and within a client to who came first. One client has only some of the
+/// places, so that its slow work cannot hold them all.
 ///
 /// How many may wait is not limited here: whoever waits holds the place of a request, and those are.
 #[derive(Debug, Clone)]
@@ -26,8 +26,9 @@ pub struct Turn {
 type Line = Rota<ClientId, oneshot::Sender<Turn>>;
 
 impl Turns {
-    pub fn new(at_once: usize) -> Self {
-        Self(Arc::new(Mutex::new(Rota::new(at_once))))
+    /// `at_once` places, of which one client has its `part` (a half, a third..), rounded up.
+    pub fn new(at_once: usize, part: usize) -> Self {
+        Self(Arc::new(Mutex::new(Rota::new(at_once, at_once.div_ceil(part)))))
     }
 
     /// Waits for the client's turn. Whoever drops the future leaves the queue.
@@ -95,8 +96,7 @@ struct Client<W> {
 }
 
 impl<K: Copy + Eq + Hash, W> Rota<K, W> {
-    fn new(at_once: usize) -> Self {
-        let most_each = at_once.div_ceil(2);
+    fn new(at_once: usize, most_each: usize) -> Self {
         Self { free: at_once, most_each, clients: HashMap::new(), round: VecDeque::new(), tickets: 0 }
     }
 
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_storm_of_one_client_delays_another_by_one_turn() {
-        let mut rota = Rota::new(1);
+        let mut rota = Rota::new(1, 1);
         for number in 0..100 {
             rota.line_up('a', number);
         }
@@ -187,8 +187,8 @@ mod tests {
     }
 
     #[test]
-    fn one_client_has_at_most_half_of_the_places() {
-        let mut rota = Rota::new(4);
+    fn one_client_has_at_most_its_part_of_the_places() {
+        let mut rota = Rota::new(4, 2);
         for number in 0..10 {
             rota.line_up('a', number);
         }
@@ -198,12 +198,12 @@ mod tests {
         }
         assert_eq!(begun(&mut rota), [20, 21]);
         rota.end('a');
-        assert_eq!(begun(&mut rota), [2], "b has its half");
+        assert_eq!(begun(&mut rota), [2], "b has its part");
     }
 
     #[test]
     fn who_leaves_is_skipped_and_forgotten() {
-        let mut rota = Rota::new(1);
+        let mut rota = Rota::new(1, 1);
         let tickets = [1, 2, 3].map(|number| rota.line_up('a', number));
         assert_eq!(begun(&mut rota), [1]);
         rota.leave('a', tickets[1]);
@@ -220,7 +220,7 @@ mod tests {
     #[tokio::test]
     async fn a_dropped_wait_passes_the_turn_on() {
         let [one, other] = ["64b000000000000000000001", "64b000000000000000000002"].map(client);
-        let turns = Turns::new(1);
+        let turns = Turns::new(1, 2);
         let turn = turns.take(one).await;
         let mut gone = Box::pin(turns.take(one));
         let mut late = Box::pin(turns.take(one));
@@ -246,7 +246,7 @@ mod tests {
         /// work waits while a place is free.
         #[test]
         fn no_place_is_lost_and_none_is_given_twice(at_once in 1..6_usize, steps in prop::collection::vec((0..4_u8, 0..3_u8, any::<prop::sample::Index>()), 1..300)) {
-            let mut rota = Rota::new(at_once);
+            let mut rota = Rota::new(at_once, at_once.div_ceil(2));
             let (mut waiting, mut working) = (Vec::new(), Vec::new());
             for (client, step, which) in steps {
                 match step {
