@@ -9,9 +9,10 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpServer, web};
+use futures_util::future::join;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::config::{Config, ConfigError};
 use crate::http::auth::Tokens;
@@ -49,7 +50,9 @@ const SLOWEST_HEAD: Duration = Duration::from_secs(10);
 /// How long a phone may take nothing of an answer.
 #[cfg(target_os = "linux")]
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
-/// How long a stop waits for what is in flight.
+/// How long a stop goes on to answer in any case, so that who has connected just now hears of it.
+const SHORTEST_DRAIN: Duration = Duration::from_millis(500);
+/// How long it waits for what is in flight.
 const LONGEST_DRAIN: Duration = Duration::from_secs(30);
 /// How long it waits from then on for answers to be on their way.
 const LAST_BYTES: Duration = Duration::from_secs(5);
@@ -154,10 +157,11 @@ async fn stop_on_signal(app: App, server: ServerHandle, mut terminate: Signal, m
         }
     };
     signal().await;
+    app.refuse_more();
     tracing::info!("stopping, when what is in flight is done");
     tokio::select! {
-        drained = timeout(LONGEST_DRAIN, app.drain()) => {
-            if drained.is_err() {
+        (finished, ()) = join(timeout(LONGEST_DRAIN, app.finish()), sleep(SHORTEST_DRAIN)) => {
+            if finished.is_err() {
                 tracing::warn!("some requests are still not done; their retries will find out what came of them");
             }
             // Only asks; that the server has stopped is seen where it is awaited.

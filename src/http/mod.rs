@@ -90,11 +90,15 @@ impl App {
         }
     }
 
-    /// Refuses what comes from now on, and waits until all that came before is done: requests, the work of
-    /// those whose phones hung up, and answers that are being sent.
-    pub async fn drain(&self) {
+    /// Refuses what comes from now on.
+    pub fn refuse_more(&self) {
         self.stopping.cancel();
         self.tasks.close();
+    }
+
+    /// Waits, once more is refused, until all that came before is done: requests, the work of those whose
+    /// phones hung up, and answers that are being sent.
+    pub async fn finish(&self) {
         self.tasks.wait().await;
     }
 

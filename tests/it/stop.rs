@@ -13,12 +13,12 @@ fn a_stop_finishes_what_is_in_flight_and_refuses_the_rest() {
     let mut in_flight = Connection::open(&phone);
     in_flight.begin_sync(&phone, "in-flight", batch.len());
     let mut kept_alive = Connection::open(&phone);
-    kept_alive.begin_sync(&phone, "kept-alive", 0);
+    kept_alive.send_pull(&phone);
     assert!(kept_alive.answer().0.starts_with("http/1.1 200"));
 
     server.ask_to_end();
     server.wait_for_log(|line| line.contains("stopping"));
-    kept_alive.begin_sync(&phone, "kept-alive", 0);
+    kept_alive.send_pull(&phone);
     let (head, body) = kept_alive.answer();
     assert!(head.starts_with("http/1.1 503") && head.contains("\nconnection: close"), "{head}");
     assert!(head.contains("\nretry-after: ") && body.contains("\"overloaded\""), "{head}{body}");

@@ -20,13 +20,23 @@ impl Connection {
         Self { stream, received: Vec::new() }
     }
 
-    /// Sends the head of a sync with a key and a body of this length, and none of the body.
+    /// Sends an empty sync.
+    pub fn send_pull(&mut self, phone: &Phone) {
+        self.send_head(phone, "Content-Length: 0\r\n");
+    }
+
+    /// Sends the head of a sync with a key and a body of this length, and none of the body; waits until the server
+    /// has the request in hand.
     pub fn begin_sync(&mut self, phone: &Phone, key: &str, length: usize) {
-        let head = format!(
-            "POST /api/sync HTTP/1.1\r\nHost: server\r\nAuthorization: Bearer {}\r\nX-Idempotency-Key: {key}\r\n\
-             Content-Length: {length}\r\n\r\n",
-            phone.token
-        );
+        let headers = format!("X-Idempotency-Key: {key}\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n");
+        self.send_head(phone, &headers);
+        let (head, _) = self.answer();
+        assert!(head.starts_with("http/1.1 100"), "{head}");
+    }
+
+    fn send_head(&mut self, phone: &Phone, headers: &str) {
+        let token = &phone.token;
+        let head = format!("POST /api/sync HTTP/1.1\r\nHost: server\r\nAuthorization: Bearer {token}\r\n{headers}\r\n");
         self.send(head.as_bytes());
     }
 
