@@ -17,5 +17,7 @@ mod layers;
 mod mongo;
 mod orphans;
 mod outage;
+mod overload;
 mod properties;
 mod start;
+mod stop;
