@@ -22,6 +22,7 @@ impl Tally {
     /// What came of a request.
     pub fn outcome(&self, outcome: &Outcome) {
         match outcome {
+            Outcome::Committed(receipt) if receipt.already_applied > 0 => self.count("committed, some known already"),
             Outcome::Committed(_) => self.count("committed"),
             Outcome::Replayed(_) => self.count("replayed"),
             Outcome::Pulled => self.count("empty"),
@@ -105,7 +106,8 @@ pub fn check_answer(outcome: &Outcome, books: &Books, client: &str, answer: &Ans
 
 /// The answer's head is that of the receipt.
 pub fn check_receipt(receipt: &Receipt, client: &str, answer: &Value) -> Result<(), String> {
-    let summary: BTreeMap<_, _> = receipt.synced.iter().map(|(list, ids)| (list, ids.len())).collect();
+    let mut summary = receipt.applied.clone();
+    summary.insert("alreadyApplied", receipt.already_applied);
     let expected = json!({
         "success": true,
         "message": "Sync completed successfully",
