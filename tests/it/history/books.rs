@@ -314,7 +314,11 @@ impl Work<'_> {
 
     /// Whether a create was applied before, by its `localId`; then its record is told and nothing else is done.
     fn is_known(&mut self, kind: &'static str, list: &'static str, path: &str, new: &Value) -> bool {
-        let Some(known) = new["localId"].as_str().and_then(|local_id| self.books.local.get(local_id)).cloned() else {
+        let Some(local_id) = new["localId"].as_str() else { return false };
+        let Some(known) = self.books.local.get(local_id).cloned() else {
+            // The name is taken from now on, even if the record itself is refused.
+            let local = Local { kind, id: String::new(), content: self.content(new) };
+            self.books.local.insert(local_id.to_owned(), local);
             return false;
         };
         if known.kind != kind {
@@ -572,8 +576,7 @@ impl Work<'_> {
     /// Notes what a new record is called, in this batch and for ever.
     fn name(&mut self, kind: &'static str, new: &Value, id: &str) {
         if let Some(local_id) = new["localId"].as_str() {
-            let local = Local { kind, id: id.to_owned(), content: self.content(new) };
-            self.books.local.insert(local_id.to_owned(), local);
+            self.books.local.get_mut(local_id).expect("it was claimed").id = id.to_owned();
         }
         self.note_names(kind, new, id);
     }
