@@ -15,5 +15,7 @@ mod harness;
 mod history;
 mod layers;
 mod mongo;
+mod orphans;
+mod outage;
 mod properties;
 mod start;

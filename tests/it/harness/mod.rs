@@ -23,4 +23,4 @@ pub use matcher::Matcher;
 pub use mongod::{Mongod, Topology, database, unique_name};
 pub use server::{Server, Setup};
 pub use token::{TEST_SECRET, random_hex, sign, token};
-pub use wait::block_on;
+pub use wait::{block_on, eventually};
