@@ -50,7 +50,7 @@ impl Story {
     /// The story of a seed.
     pub fn new(seed: u64) -> Self {
         let mut author = Author::new(seed);
-        let (phones, length) = (author.pick(&[1, 2, 2, 3]), 4 + author.below(5));
+        let (phones, length) = (author.pick(&[1, 2, 2, 3]), 3 + author.below(5));
         let steps = (0..length).map(|number| Step::new(&mut author, phones, number)).collect();
         Self { phones, steps }
     }
