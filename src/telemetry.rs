@@ -11,7 +11,8 @@ use crate::config::{Config, ConfigError, LogFormat};
 /// # Errors
 /// `LOG` is no filter.
 pub fn start(config: &Config) -> Result<(), ConfigError> {
-    let filter = EnvFilter::builder().parse(&config.log).map_err(|e| ConfigError(format!("LOG is invalid: {e}")))?;
+    let filter = EnvFilter::builder().parse(quiet(&config.log));
+    let filter = filter.map_err(|e| ConfigError(format!("LOG is invalid: {e}")))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -21,4 +22,10 @@ pub fn start(config: &Config) -> Result<(), ConfigError> {
         LogFormat::Json => builder.json().init(),
     }
     Ok(())
+}
+
+/// Leaves out what actix says of requests that are not HTTP, at the level of errors: any stranger could fill the
+/// log with it. A filter that names `actix_http` has its way.
+fn quiet(filter: &str) -> String {
+    if filter.contains("actix_http") { filter.to_owned() } else { format!("{filter},actix_http=off") }
 }

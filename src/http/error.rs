@@ -100,7 +100,7 @@ impl ApiError {
             Self::MethodNotAllowed(allowed) => drop(response.insert_header((ALLOW, *allowed))),
             Self::Unauthorized => drop(response.insert_header((WWW_AUTHENTICATE, "Bearer"))),
             Self::InProgress => drop(response.insert_header((RETRY_AFTER, any_of(RETRY_SOON_SECONDS)))),
-            Self::Overloaded | Self::Stopping | Self::Unavailable(_) => {
+            Self::Overloaded | Self::Stopping | Self::Unavailable(_) | Self::Away => {
                 response.insert_header((RETRY_AFTER, any_of(RETRY_AFTER_SECONDS)));
             }
             _ => {}

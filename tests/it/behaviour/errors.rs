@@ -1,10 +1,11 @@
 //! Every error of the status table, word for word; the three engines share each snapshot.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Mongod, Phone, Request, Server, Setup, Topology, on_every_engine};
+use crate::harness::{Mongod, Phone, Request, Server, Setup, Topology, eventually, on_every_engine};
 
 /// Sends a request that must be refused with this status and code, and gives the body of the answer. Every refusal
 /// has the same envelope.
@@ -226,7 +227,9 @@ fn a_store_that_is_away() {
     let phone = Phone::new(&server);
     mongod.kill();
     assert_error(&phone, Request::sync().json(&one_item()), "store_unavailable");
-    assert_error(&phone, Request::new("GET", "/api/health"), "store_unavailable");
+    let health = || Request::new("GET", "/api/health");
+    eventually("health says so", Duration::from_secs(5), || (phone.send(health()).status == 503).then_some(()));
+    assert_error(&phone, health(), "store_unavailable");
     mongod.restart();
-    phone.sync(&one_item()).expect_ok();
+    eventually("syncs are taken", Duration::from_secs(30), || (phone.sync(&one_item()).status == 200).then_some(()));
 }
