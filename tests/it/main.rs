@@ -15,3 +15,8 @@ mod layers;
 mod mongo;
 mod properties;
 mod start;
+
+/// What the harness starts as the server, and with which first arguments.
+fn server_program() -> (std::path::PathBuf, Vec<String>) {
+    (env!("CARGO_BIN_EXE_viveka-sync").into(), Vec::new())
+}

@@ -16,6 +16,7 @@ use super::super::records;
 use super::super::{ExecuteError, Outcome, StoreError};
 use super::failed;
 use super::tables::{ReceiptSweep, Tables};
+use crate::failpoint::{self, Point};
 use crate::model::ClientId;
 use crate::plan::{Decision, Plan, Planner, Reject};
 
@@ -103,8 +104,10 @@ fn try_commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, 
     let mut results = Vec::with_capacity(group.len());
     for job in group {
         let snapshot = tables.load(&job.client, &job.planner.reads())?;
+        failpoint::reached(Point::BeforePlanning);
         results.push(match job.planner.plan(&snapshot) {
             Ok(Decision::Commit(plan)) => {
+                failpoint::reached(Point::AfterPlanning);
                 apply(&job.client, &plan, &mut tables)?;
                 wrote = true;
                 Ok(Outcome { receipt: plan.receipt, replayed: false })
@@ -115,9 +118,10 @@ fn try_commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, 
     }
     drop(tables);
     if wrote {
-        transaction.commit().map_err(failed)?
+        transaction.commit().map_err(failed)?;
+        failpoint::reached(Point::AfterCommit);
     } else {
-        transaction.abort().map_err(failed)?
+        transaction.abort().map_err(failed)?;
     }
     Ok(results)
 }
@@ -125,6 +129,7 @@ fn try_commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, 
 fn apply(client: &ClientId, plan: &Plan, tables: &mut Tables<'_>) -> Result<(), StoreError> {
     for change in records::changes(client, plan)? {
         tables.apply(client, &change)?;
+        failpoint::reached(Point::MidApply);
     }
     tables.advance(client, plan.receipt.revision, plan.next_invoice)?;
     plan.remember.as_ref().map_or(Ok(()), |receipt| tables.remember(client, receipt))

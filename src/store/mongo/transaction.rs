@@ -15,6 +15,7 @@ use super::orphans::Orphans;
 use super::update::update;
 use super::{CLIENTS, RECEIPTS};
 use crate::clock;
+use crate::failpoint::{self, Point};
 use crate::model::{ClientId, Collection};
 use crate::plan::{Decision, Plan, Planner, ReadSet, Receipt, StoredReceipt};
 use crate::store::records::{Change, ChangeKind, changes, document};
@@ -71,6 +72,7 @@ async fn attempt(
     match fill(db, session, client, planner, reads).await {
         Ok(Filled::Written(receipt)) => {
             commit(session).await?;
+            failpoint::reached(Point::AfterCommit);
             Ok(Outcome { receipt, replayed: false })
         }
         Ok(Filled::Replayed(receipt)) => {
@@ -94,8 +96,10 @@ async fn fill(
     // First of all, so that two batches of one client meet here and nowhere else.
     let counter = bump(db, session, client).await?;
     let loaded = load(db, Some(&mut *session), client, counter, reads).await?;
+    failpoint::reached(Point::BeforePlanning);
     match planner.plan(&loaded.snapshot)? {
         Decision::Commit(plan) => {
+            failpoint::reached(Point::AfterPlanning);
             write(db, session, client, &plan).await?;
             Ok(Filled::Written(plan.receipt))
         }
@@ -125,6 +129,7 @@ async fn write(db: &Database, session: &mut ClientSession, client: &ClientId, pl
             db.collection::<Document>(collection.name()).insert_many(writes.inserts).session(&mut *session).await?;
         }
         set(db, session, collection.name(), &writes.sets).await?;
+        failpoint::reached(Point::MidApply);
     }
     if let Some(next) = plan.next_invoice {
         let statement = doc! { "q": { "_id": client.object_id() }, "u": { "$set": { "nextInvoice": next } } };

@@ -23,10 +23,10 @@ pub enum Topology {
 
 /// A mongod with a directory and a port of its own.
 pub struct Mongod {
-    child: Child,
-    topology: Topology,
-    port: u16,
-    dir: TempDir,
+    pub(super) child: Child,
+    pub(super) topology: Topology,
+    pub(super) port: u16,
+    pub(super) dir: TempDir,
 }
 
 impl Mongod {
@@ -43,18 +43,24 @@ impl Mongod {
 
     /// Starts a new, empty one and waits until it takes writes.
     pub fn start(topology: Topology) -> Self {
-        let dir = scratch::fresh_dir("mongod-");
-        let (port, child) = eventually("a port for mongod", LAUNCH_DEADLINE, || {
-            let port = free_port();
-            launch(topology, port, dir.path()).map(|child| (port, child))
-        });
-        let started = Self { child, topology, port, dir };
+        let started = Self::launch(topology);
+        let port = started.port;
         if topology == Topology::ReplicaSet {
             let member = doc! { "_id": 0, "host": format!("127.0.0.1:{port}") };
             started.admin(doc! { "replSetInitiate": { "_id": "rs0", "members": [member] } }).expect("replSetInitiate");
         }
         started.wait_until_writable();
         started
+    }
+
+    /// Starts a new, empty process that listens; what it becomes a member of is left to the caller.
+    pub(super) fn launch(topology: Topology) -> Self {
+        let dir = scratch::fresh_dir("mongod-");
+        let (port, child) = eventually("a port for mongod", LAUNCH_DEADLINE, || {
+            let port = free_port();
+            launch(topology, port, dir.path()).map(|child| (port, child))
+        });
+        Self { child, topology, port, dir }
     }
 
     /// The connection string of it.
@@ -73,14 +79,19 @@ impl Mongod {
 
     /// Ends it if it still runs, starts it again on the same port and data, and waits until it takes writes.
     pub fn restart(&mut self) {
-        self.child.kill();
-        self.child =
-            eventually("mongod's old port", LAUNCH_DEADLINE, || launch(self.topology, self.port, self.dir.path()));
+        self.relaunch();
         self.wait_until_writable();
     }
 
+    /// Ends it if it still runs, and starts it again on the same port and data.
+    pub(super) fn relaunch(&mut self) {
+        self.child.kill();
+        self.child =
+            eventually("mongod's old port", LAUNCH_DEADLINE, || launch(self.topology, self.port, self.dir.path()));
+    }
+
     /// Waits until it is a primary or, by itself, just up.
-    fn wait_until_writable(&self) {
+    pub(super) fn wait_until_writable(&self) {
         eventually("mongod takes writes", START_DEADLINE, || {
             let hello = self.admin(doc! { "hello": 1 }).ok()?;
             hello.get_bool("isWritablePrimary").unwrap_or(false).then_some(())
@@ -88,7 +99,7 @@ impl Mongod {
     }
 
     /// Runs one command against this very process, whatever its replica set thinks.
-    fn admin(&self, command: Document) -> mongodb::error::Result<Document> {
+    pub(super) fn admin(&self, command: Document) -> mongodb::error::Result<Document> {
         let url = format!("mongodb://127.0.0.1:{}/?directConnection=true&serverSelectionTimeoutMS=5000", self.port);
         block_on(async {
             let client = mongodb::Client::with_uri_str(url).await?;

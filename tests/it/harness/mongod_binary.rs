@@ -26,11 +26,18 @@ fn find() -> Result<PathBuf, String> {
     if let Some(installed) = on_path("mongod") {
         return works(installed);
     }
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("mongod").join("mongod");
+    let kept = target_directory()?.join("mongod").join("mongod");
     if !kept.exists() {
         fetch(&kept)?;
     }
     works(kept)
+}
+
+/// The target directory of the build that this program comes from: cargo marks it.
+fn target_directory() -> Result<PathBuf, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let marked = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    marked.map(Path::to_owned).ok_or_else(|| format!("{} is in no target directory", program.display()))
 }
 
 /// The first file of this name in the folders of the PATH.

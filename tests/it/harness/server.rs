@@ -1,7 +1,7 @@
 //! The real server binary as a child process.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use super::token::TEST_SECRET;
 /// How a server is started and where its data lies; two servers of one setup share the data.
 #[derive(Clone)]
 pub struct Setup {
+    pub(super) arguments: Vec<String>,
     env: BTreeMap<String, String>,
     _data_dir: Option<Arc<TempDir>>,
 }
@@ -67,8 +68,8 @@ impl Setup {
     }
 
     /// What every server is started with.
-    fn common() -> Self {
-        let setup = Self { env: BTreeMap::new(), _data_dir: None };
+    pub(super) fn common() -> Self {
+        let setup = Self { arguments: Vec::new(), env: BTreeMap::new(), _data_dir: None };
         setup
             .env("HOST", "127.0.0.1")
             .env("PORT", "0")
@@ -79,15 +80,16 @@ impl Setup {
 
     /// Starts the binary.
     fn launch(&self) -> Child {
-        let binary = PathBuf::from(env!("CARGO_BIN_EXE_viveka-sync"));
+        let (program, mut arguments) = crate::server_program();
+        arguments.extend(self.arguments.iter().cloned());
         let env: Vec<_> = self.env.clone().into_iter().collect();
-        Child::start(&binary, &[], &env)
+        Child::start(&program, &arguments, &env)
     }
 }
 
 /// A server that listens, until it is ended or dropped.
 pub struct Server {
-    child: Child,
+    pub(super) child: Child,
     address: String,
     setup: Setup,
 }

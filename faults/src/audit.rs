@@ -1,0 +1,311 @@
+//! The oracle: what the books must be after all that the phones have heard, and every way in which they are not.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::books::{Books, Inside, Invoice, Item, Payment};
+use crate::device::{Acknowledgement, Fate, Sent};
+use crate::operation::{Line, Marker, NewInvoice, Operation, Product};
+use crate::units::Units;
+
+/// What the phones of one shop know.
+pub struct History<'a> {
+    /// The client's id.
+    pub client: &'a str,
+    /// The item that runs out.
+    pub scarce: &'a str,
+    /// All batches that were sent.
+    pub sent: Vec<&'a Sent>,
+}
+
+/// Every way in which a shop's books are not what they must be.
+pub fn audit(history: &History<'_>, books: &Books) -> Vec<String> {
+    let expected = Expected::of(history);
+    let mut audit = Audit { history, expected: &expected, books, found: Vec::new() };
+    audit.check_tenancy();
+    audit.check_items();
+    audit.check_invoices();
+    audit.check_payments();
+    audit.check_purchases();
+    audit.check_numbers();
+    audit.check_acknowledged_ids();
+    if let Some(inside) = &books.inside {
+        audit.check_commits(inside);
+        audit.check_revisions(inside);
+    }
+    audit.found
+}
+
+/// What must be in the books, by marker.
+#[derive(Default)]
+struct Expected<'a> {
+    items: BTreeMap<&'a str, ExpectedItem>,
+    invoices: BTreeMap<&'a str, &'a NewInvoice>,
+    /// By the payment's marker: the invoice's, and the amount.
+    payments: BTreeMap<&'a str, (&'a str, Units)>,
+    /// The acknowledged batches in the order of their revisions.
+    commits: Vec<(&'a Sent, &'a Acknowledgement)>,
+}
+
+struct ExpectedItem {
+    price: Units,
+    stock: Units,
+    is_active: bool,
+}
+
+impl<'a> Expected<'a> {
+    fn of(history: &History<'a>) -> Self {
+        let acknowledged = |sent: &&'a Sent| match &sent.fate {
+            Fate::Acknowledged(acknowledgement) => Some((*sent, acknowledgement)),
+            Fate::Open | Fate::Refused => None,
+        };
+        let mut expected = Self { commits: history.sent.iter().filter_map(acknowledged).collect(), ..Self::default() };
+        expected.commits.sort_by_key(|(_, acknowledgement)| acknowledgement.revision);
+        for at in 0..expected.commits.len() {
+            let (sent, _) = expected.commits[at];
+            sent.operations.iter().for_each(|operation| expected.apply(operation, history.scarce));
+        }
+        expected
+    }
+
+    /// Makes what an operation makes, unless an earlier batch has made it already.
+    fn apply(&mut self, operation: &'a Operation, scarce: &str) {
+        match operation {
+            Operation::NewItem { name, price, stock } => {
+                self.items.entry(name).or_insert(ExpectedItem { price: *price, stock: *stock, is_active: true });
+            }
+            Operation::SetPrice { item, price } => {
+                self.items.entry(item).and_modify(|expected| expected.price = *price);
+            }
+            Operation::Delete { item } => {
+                self.items.entry(item).and_modify(|expected| expected.is_active = false);
+            }
+            Operation::NewInvoice(invoice) => {
+                if self.invoices.insert(&invoice.notes, invoice).is_none() {
+                    invoice.lines.iter().for_each(|line| self.sell(line, scarce));
+                }
+            }
+            Operation::Pay { note, invoice, amount } => {
+                self.payments.insert(note, (invoice, *amount));
+            }
+        }
+    }
+
+    fn sell(&mut self, line: &'a Line, scarce: &str) {
+        match &line.product {
+            Product::New { name, stock } => {
+                let stock = if *stock >= line.quantity { *stock - line.quantity } else { *stock };
+                self.items.insert(name, ExpectedItem { price: line.cost, stock, is_active: true });
+            }
+            Product::Item(item) => {
+                if let Some(expected) = self.items.get_mut(item.as_str())
+                    && (item != scarce || expected.stock >= line.quantity)
+                {
+                    expected.stock -= line.quantity;
+                }
+            }
+        }
+    }
+}
+
+struct Audit<'a> {
+    history: &'a History<'a>,
+    expected: &'a Expected<'a>,
+    books: &'a Books,
+    found: Vec<String>,
+}
+
+impl Audit<'_> {
+    fn violation(&mut self, what: String) {
+        self.found.push(format!("client {}: {what}", self.history.client));
+    }
+
+    fn check(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.violation(what());
+        }
+    }
+
+    /// Every record is this client's, by its field and by its marker.
+    fn check_tenancy(&mut self) {
+        let books = self.books;
+        let items = books.items.iter().map(|item| &item.client_id);
+        let invoices = books.invoices.iter().map(|invoice| &invoice.client_id);
+        let payments = books.payments.iter().map(|payment| &payment.client_id);
+        let purchases = books.purchases.iter().map(|purchase| &purchase.client_id);
+        let foreign: BTreeSet<_> = items
+            .chain(invoices)
+            .chain(payments)
+            .chain(purchases)
+            .filter(|client| *client != self.history.client)
+            .collect();
+        self.check(foreign.is_empty(), || format!("sees records of {foreign:?}"));
+    }
+
+    /// Each marker that was acknowledged is there once, and no other is there.
+    fn check_markers<'b>(&mut self, kind: &str, expected: BTreeSet<&'b str>, found: impl Iterator<Item = &'b str>) {
+        let mut counts: BTreeMap<&str, usize> = expected.into_iter().map(|marker| (marker, 0)).collect();
+        for marker in found {
+            match counts.get_mut(marker) {
+                Some(count) => *count += 1,
+                None => self.violation(format!("{kind} {marker} is there and was never acknowledged")),
+            }
+        }
+        for (marker, count) in counts {
+            self.check(count == 1, || format!("{kind} {marker} was acknowledged and is there {count} times"));
+        }
+    }
+
+    fn check_items(&mut self) {
+        let (expected, books) = (self.expected, self.books);
+        let names = books.items.iter().map(|item| item.name.as_str());
+        self.check_markers("item", expected.items.keys().copied().collect(), names);
+        for item in &books.items {
+            let Some(expected) = expected.items.get(item.name.as_str()) else { continue };
+            let Item { name, price, stock, is_active, .. } = item;
+            self.check(*price == expected.price, || format!("item {name} costs {price:?}, not {:?}", expected.price));
+            self.check(*stock == expected.stock, || format!("item {name} has {stock:?}, not {:?}", expected.stock));
+            self.check(*is_active == expected.is_active, || format!("item {name} has isActive {is_active}"));
+        }
+    }
+
+    fn check_invoices(&mut self) {
+        let (expected, books) = (self.expected, self.books);
+        let notes = books.invoices.iter().map(|invoice| invoice.notes.as_str());
+        self.check_markers("invoice", expected.invoices.keys().copied().collect(), notes);
+        let names: HashMap<&str, &str> =
+            books.items.iter().map(|item| (item.id.as_str(), item.name.as_str())).collect();
+        for invoice in &books.invoices {
+            let Some(expected) = expected.invoices.get(invoice.notes.as_str()) else { continue };
+            self.check_invoice(invoice, expected);
+            let sold: Vec<_> = invoice
+                .products
+                .iter()
+                .map(|line| (names.get(line.product_id.as_str()).copied(), line.quantity, line.cost_per_unit))
+                .collect();
+            let ordered: Vec<_> =
+                expected.lines.iter().map(|line| (Some(product_name(line)), line.quantity, line.cost)).collect();
+            self.check(sold == ordered, || format!("invoice {} sells {sold:?}, not {ordered:?}", invoice.notes));
+        }
+    }
+
+    fn check_invoice(&mut self, invoice: &Invoice, expected: &NewInvoice) {
+        let of_this = |payment: &&Payment| payment.invoice_id == invoice.id;
+        let paid = expected.paid + self.books.payments.iter().filter(of_this).map(|payment| payment.amount).sum();
+        let Invoice { notes, total_amount, paid_amount, is_finalized, .. } = invoice;
+        self.check(*total_amount == expected.total(), || format!("invoice {notes} has the total {total_amount:?}"));
+        self.check(*paid_amount == paid, || format!("invoice {notes} has {paid_amount:?} paid, not {paid:?}"));
+        self.check(paid <= *total_amount, || format!("invoice {notes} is paid with more than its total"));
+        self.check(*is_finalized == (paid >= *total_amount), || format!("invoice {notes}: isFinalized {is_finalized}"));
+        self.check(invoice.client_customer_id == expected.customer, || format!("invoice {notes}: another customer"));
+        let number = expected.number.as_ref().is_none_or(|number| *number == invoice.invoice_number);
+        self.check(number, || format!("invoice {notes} has the number {}", invoice.invoice_number));
+    }
+
+    fn check_payments(&mut self) {
+        let (expected, books) = (self.expected, self.books);
+        let notes = books.payments.iter().map(|payment| payment.note.as_str());
+        self.check_markers("payment", expected.payments.keys().copied().collect(), notes);
+        let invoices: HashMap<&str, &str> =
+            books.invoices.iter().map(|invoice| (invoice.id.as_str(), invoice.notes.as_str())).collect();
+        for payment in &books.payments {
+            let Some((invoice, amount)) = expected.payments.get(payment.note.as_str()) else { continue };
+            let on = invoices.get(payment.invoice_id.as_str());
+            let right = on == Some(invoice) && payment.amount == *amount;
+            self.check(right, || format!("payment {} is {:?} on {on:?}", payment.note, payment.amount));
+        }
+    }
+
+    /// One for each finalised invoice with a customer, and no other.
+    fn check_purchases(&mut self) {
+        let books = self.books;
+        let due = books.invoices.iter().filter(|invoice| invoice.is_finalized);
+        let mut due: BTreeSet<_> = due
+            .filter_map(|invoice| {
+                Some((invoice.id.as_str(), invoice.client_customer_id.as_deref()?, invoice.total_amount))
+            })
+            .collect();
+        for purchase in &books.purchases {
+            let made = (purchase.invoice_id.as_str(), purchase.client_customer_id.as_str(), purchase.total_amount);
+            self.check(due.remove(&made), || format!("a purchase history too many: {made:?}"));
+        }
+        for missing in due {
+            self.violation(format!("no purchase history for {missing:?}"));
+        }
+    }
+
+    /// The server's own invoice numbers are 1, 2, 3 .. without a gap, each once.
+    fn check_numbers(&mut self) {
+        let numbers = self.books.invoices.iter().filter_map(|invoice| invoice.invoice_number.strip_prefix("INV-"));
+        let mut numbers: Vec<i64> = numbers.filter_map(|number| number.parse().ok()).collect();
+        numbers.sort_unstable();
+        self.check(numbers.iter().copied().eq(1..=numbers.len() as i64), || format!("invoice numbers {numbers:?}"));
+    }
+
+    /// The ids that phones were told are those of the records.
+    fn check_acknowledged_ids(&mut self) {
+        let books = self.books;
+        let items = books.items.iter().map(|item| (item.name.as_str(), item.id.as_str()));
+        let invoices = books.invoices.iter().map(|invoice| (invoice.notes.as_str(), invoice.id.as_str()));
+        let payments = books.payments.iter().map(|payment| (payment.note.as_str(), payment.id.as_str()));
+        let ids: HashMap<_, _> = items.chain(invoices).chain(payments).collect();
+        for (sent, acknowledgement) in &self.expected.commits {
+            for (marker, told) in &acknowledgement.ids {
+                let is = ids.get(marker.as_str());
+                self.check(is == Some(&told.as_str()), || format!("{}: {marker} is {is:?}, not {told}", sent.key));
+            }
+        }
+    }
+
+    /// One receipt for each acknowledged batch, with its revision, and none for another; revisions 1, 2, 3 ..
+    /// without a gap; nothing that is decided and not applied.
+    fn check_commits(&mut self, inside: &Inside) {
+        let commits = &self.expected.commits;
+        let told: BTreeMap<&str, i64> =
+            commits.iter().map(|(sent, acknowledgement)| (sent.key.as_str(), acknowledgement.revision)).collect();
+        for (key, revision) in &inside.receipts {
+            let acknowledged = told.get(key.as_str());
+            self.check(acknowledged == Some(revision), || {
+                format!("the receipt of {key} says revision {revision}, its phone heard {acknowledged:?}")
+            });
+        }
+        for key in told.keys().filter(|key| !inside.receipts.contains_key(**key)) {
+            self.violation(format!("{key} was acknowledged and has no receipt"));
+        }
+        let mut revisions: Vec<i64> = inside.receipts.values().copied().collect();
+        revisions.sort_unstable();
+        self.check(revisions.iter().copied().eq(1..=self.books.revision), || {
+            format!("the client is at revision {}, its batches at {revisions:?}", self.books.revision)
+        });
+        self.check(inside.intents == 0, || format!("{} intents are left", inside.intents));
+    }
+
+    /// Every record was written by a batch: at the earliest by the first that asks for it, and a payment, which
+    /// never changes, by that one. So nothing of a batch was written without the rest.
+    fn check_revisions(&mut self, inside: &Inside) {
+        let books = self.books;
+        let mut first: HashMap<&Marker, i64> = HashMap::new();
+        for (sent, acknowledgement) in &self.expected.commits {
+            for marker in sent.operations.iter().filter_map(Operation::creates) {
+                first.entry(marker).or_insert(acknowledgement.revision);
+            }
+        }
+        let changing = books.items.iter().map(|item| (&item.name, &item.id));
+        let changing = changing.chain(books.invoices.iter().map(|invoice| (&invoice.notes, &invoice.id)));
+        for (marker, id) in changing {
+            let (made, carries) = (first.get(marker).copied().unwrap_or(1), inside.revisions.get(id).copied());
+            let fits = carries.is_some_and(|carries| (made..=books.revision).contains(&carries));
+            self.check(fits, || format!("{marker} was made by revision {made} and carries {carries:?}"));
+        }
+        for payment in &books.payments {
+            let (made, carries) = (first.get(&payment.note), inside.revisions.get(&payment.id));
+            let note = &payment.note;
+            self.check(made == carries, || format!("{note} was made by revision {made:?} and carries {carries:?}"));
+        }
+    }
+}
+
+fn product_name(line: &Line) -> &str {
+    match &line.product {
+        Product::Item(name) | Product::New { name, .. } => name,
+    }
+}
