@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::books::{Books, Inside, Invoice, Item, Payment};
 use crate::device::{Acknowledgement, Fate, Sent};
-use crate::operation::{Line, Marker, NewInvoice, Operation, Product};
+use crate::operation::{IDENTITIES, Line, Marker, NewInvoice, Operation, Product, local_id};
 use crate::units::Units;
 
 /// What the phones of one shop know.
@@ -27,6 +27,7 @@ pub fn audit(history: &History<'_>, books: &Books) -> Vec<String> {
     audit.check_payments();
     audit.check_purchases();
     audit.check_numbers();
+    audit.check_local_ids();
     audit.check_acknowledged_ids();
     if let Some(inside) = &books.inside {
         audit.check_commits(inside);
@@ -241,6 +242,20 @@ impl Audit<'_> {
         self.check(numbers.iter().copied().eq(1..=numbers.len() as i64), || format!("invoice numbers {numbers:?}"));
     }
 
+    /// Every record that a create made has its `localId`, and no other has one.
+    fn check_local_ids(&mut self) {
+        let books = self.books;
+        let items = books.items.iter().map(|item| (&item.name, &item.local_id));
+        let invoices = books.invoices.iter().map(|invoice| (&invoice.notes, &invoice.local_id));
+        let payments = books.payments.iter().map(|payment| (&payment.note, &payment.local_id));
+        let creates = self.expected.commits.iter().flat_map(|(sent, _)| &sent.operations);
+        let created: BTreeSet<&Marker> = creates.filter_map(Operation::creates).collect();
+        for (marker, found) in items.chain(invoices).chain(payments) {
+            let due = (IDENTITIES && created.contains(marker)).then(|| local_id(marker));
+            self.check(*found == due, || format!("{marker} has the localId {found:?}, not {due:?}"));
+        }
+    }
+
     /// The ids that phones were told are those of the records.
     fn check_acknowledged_ids(&mut self) {
         let books = self.books;
@@ -257,7 +272,7 @@ impl Audit<'_> {
     }
 
     /// One receipt for each acknowledged batch, with its revision, and none for another; revisions 1, 2, 3 ..
-    /// without a gap; nothing that is decided and not applied.
+    /// without a gap, one for each batch that wrote; nothing that is decided and not applied.
     fn check_commits(&mut self, inside: &Inside) {
         let commits = &self.expected.commits;
         let told: BTreeMap<&str, i64> =
@@ -271,8 +286,9 @@ impl Audit<'_> {
         for key in told.keys().filter(|key| !inside.receipts.contains_key(**key)) {
             self.violation(format!("{key} was acknowledged and has no receipt"));
         }
-        let mut revisions: Vec<i64> = inside.receipts.values().copied().collect();
-        revisions.sort_unstable();
+        // A batch of which all had been applied before writes its receipt only, and takes no revision.
+        let wrote = commits.iter().filter(|(_, acknowledgement)| acknowledgement.wrote);
+        let revisions: Vec<i64> = wrote.map(|(_, acknowledgement)| acknowledgement.revision).collect();
         self.check(revisions.iter().copied().eq(1..=self.books.revision), || {
             format!("the client is at revision {}, its batches at {revisions:?}", self.books.revision)
         });

@@ -45,6 +45,7 @@ pub struct Item {
     #[serde(rename = "_id")]
     pub id: String,
     pub client_id: String,
+    pub local_id: Option<String>,
     pub name: String,
     pub price: Units,
     pub stock: Units,
@@ -57,6 +58,7 @@ pub struct Invoice {
     #[serde(rename = "_id")]
     pub id: String,
     pub client_id: String,
+    pub local_id: Option<String>,
     pub invoice_number: String,
     pub notes: String,
     pub client_customer_id: Option<String>,
@@ -80,6 +82,7 @@ pub struct Payment {
     #[serde(rename = "_id")]
     pub id: String,
     pub client_id: String,
+    pub local_id: Option<String>,
     pub invoice_id: String,
     pub amount: Units,
     pub note: String,

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::front::{Front, Progress};
 use crate::harness::{Phone, Request};
-use crate::operation::{IDENTITIES, Marker, Operation, Poison, body};
+use crate::operation::{IDENTITIES, Marker, Operation, Poison, body, local_id};
 use crate::queue::{Queue, Shelf};
 
 /// A shop, as its phones share it.
@@ -63,7 +63,9 @@ pub enum Fate {
 pub struct Acknowledgement {
     /// The batch's revision.
     pub revision: i64,
-    /// The server's ids of what it made.
+    /// Whether it wrote anything, which is what takes a revision.
+    pub wrote: bool,
+    /// The server's ids of what it made, or had made before.
     pub ids: HashMap<Marker, String>,
     /// Whether an earlier request had committed it.
     pub replayed: bool,
@@ -307,15 +309,23 @@ enum Reply {
     Wrong(String),
 }
 
-/// Reads a 200, which must tell the id of everything that the batch makes.
+/// Reads a 200, which must tell the id of everything that the batch makes, by its alias and by its `localId`.
 fn acknowledgement(answer: &Value, replayed: bool, batch: &Sent) -> Reply {
-    let kinds = ["items", "invoices", "payments"].map(|kind| answer["idMap"][kind].as_object());
-    let ids = kinds.into_iter().flatten().flatten();
-    let ids: HashMap<_, _> = ids.filter_map(|(marker, id)| Some((marker.clone(), id.as_str()?.to_owned()))).collect();
-    let Some(revision) = answer["revision"].as_i64() else { return Reply::Wrong("no revision in a 200".into()) };
-    match batch.operations.iter().filter_map(Operation::creates).find(|marker| !ids.contains_key(*marker)) {
-        Some(missing) => Reply::Wrong(format!("a 200 without the id of {missing}")),
-        None => Reply::Committed(Acknowledgement { revision, ids, replayed }),
+    let maps = ["items", "invoices", "payments"].map(|kind| &answer["idMap"][kind]);
+    let id_of = |name: &str| maps.iter().find_map(|map| map[name].as_str()).map(str::to_owned);
+    let mut ids = HashMap::new();
+    for marker in batch.operations.iter().filter_map(Operation::creates) {
+        let Some(id) = id_of(marker) else { return Reply::Wrong(format!("a 200 without the id of {marker}")) };
+        if IDENTITIES && id_of(&local_id(marker)).as_ref() != Some(&id) {
+            return Reply::Wrong(format!("a 200 in which {marker} has another id than its localId"));
+        }
+        ids.insert(marker.clone(), id);
+    }
+    let counts = ["itemsCreated", "itemsUpdated", "itemsDeleted", "invoicesCreated", "paymentsCreated"];
+    let wrote = counts.iter().any(|count| answer["summary"][count].as_i64() > Some(0));
+    match answer["revision"].as_i64() {
+        Some(revision) => Reply::Committed(Acknowledgement { revision, wrote, ids, replayed }),
+        None => Reply::Wrong("a 200 without a revision".into()),
     }
 }
 

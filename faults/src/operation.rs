@@ -11,7 +11,7 @@ use crate::units::Units;
 pub type Marker = String;
 
 /// Whether creates carry a `localId`, which makes re-batching under a new key safe.
-pub const IDENTITIES: bool = false;
+pub const IDENTITIES: bool = true;
 
 /// One operation of a batch.
 #[derive(Debug, Clone)]

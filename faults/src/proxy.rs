@@ -126,7 +126,8 @@ impl Shared {
             return None;
         }
         let mut dice = self.dice.lock().expect("no holder of this lock panics");
-        let after = dice.random_ratio(1, 8).then(|| Duration::from_millis(dice.random_range(0..300)))?;
+        let often = if self.protocol == Protocol::Http { 8 } else { 60 };
+        let after = dice.random_ratio(1, often).then(|| Duration::from_millis(dice.random_range(0..300)))?;
         self.faults.fetch_add(1, Ordering::Relaxed);
         Some(after)
     }

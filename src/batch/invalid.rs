@@ -26,9 +26,11 @@ pub enum ProblemCode {
     OutOfRange,
     /// No 24 hex digits.
     InvalidId,
+    /// No local id.
+    InvalidLocalId,
     /// Neither `YYYY-MM-DD` nor RFC 3339.
     InvalidDate,
-    /// A reference to an alias that several creates of this batch carry.
+    /// A reference to a name that several records of this batch have.
     AmbiguousReference,
     /// The total of an invoice is below 0.
     NegativeTotal,
@@ -38,8 +40,12 @@ pub enum ProblemCode {
     NotFound,
     /// A payment is larger than what is outstanding.
     ExceedsBalance,
+    /// The local id of a create belongs to a record of another kind.
+    LocalIdTaken,
     /// A stored record lacks a number that the rules need.
     UnreadableRecord,
+    /// The idempotency key was committed with another payload. (Told by a check; a sync has a status for it.)
+    IdempotencyKeyReused,
 }
 
 impl ProblemCode {
@@ -51,13 +57,16 @@ impl ProblemCode {
             Self::InvalidLength => "invalid_length",
             Self::OutOfRange => "out_of_range",
             Self::InvalidId => "invalid_id",
+            Self::InvalidLocalId => "invalid_local_id",
             Self::InvalidDate => "invalid_date",
             Self::AmbiguousReference => "ambiguous_reference",
             Self::NegativeTotal => "negative_total",
             Self::PaidExceedsTotal => "paid_exceeds_total",
             Self::NotFound => "not_found",
             Self::ExceedsBalance => "exceeds_balance",
+            Self::LocalIdTaken => "local_id_taken",
             Self::UnreadableRecord => "unreadable_record",
+            Self::IdempotencyKeyReused => "idempotency_key_reused",
         }
     }
 }

@@ -3,16 +3,16 @@
 use serde_json::Value;
 use validator::Validate;
 
-use super::alias::{Alias, Aliases, Target};
 use super::invalid::{Problem, ProblemCode};
-use super::reader::{Place, Reader, Report};
+use super::names::{Names, Target};
+use super::reader::{Element, Identity, Reader, Report};
 use crate::model::{Amount, CustomerId, Item, ItemId, StatedTotals, Timestamp, Totals};
 
 /// A new invoice.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewInvoice {
-    /// What the phone calls it, if it calls nothing else so.
-    pub alias: Option<Alias>,
+    /// Which create it is.
+    pub identity: Identity,
     /// What was sold: one line or more.
     pub lines: Vec<NewLine>,
     /// The customer, whom this store may not know.
@@ -139,15 +139,14 @@ pub fn complete_totals(
 
 /// Reads an element of `invoice.create`.
 pub(super) fn read_create(
-    value: &Value,
-    place: Place,
-    items: &Aliases,
-    invoices: &Aliases,
+    element: Element<'_>,
+    items: &Names,
+    invoices: &Names,
     report: &mut Report,
 ) -> Option<NewInvoice> {
-    let mut reader = Reader::open(value, place, report)?;
-    let found = report.problems.len();
-    let alias = reader.alias(invoices, report);
+    let (index, mut reader) = element.open(report)?;
+    let found = report.found();
+    let identity = reader.identity(index, invoices, report);
     let lines = read_lines(&mut reader, items, report);
     let fields = InvoiceFields {
         client_customer_name: reader.text("clientCustomerName", report),
@@ -157,14 +156,14 @@ pub(super) fn read_create(
         notes: reader.text("notes", report),
     };
     report.bounds(reader.place(), &fields);
-    let before = report.problems.len();
+    let before = report.found();
     let totals = StatedTotals {
         subtotal: reader.amount("subtotal", report),
         total_tax: reader.amount("totalTax", report).unwrap_or_default(),
         total_discount: reader.amount("totalDiscount", report).unwrap_or_default(),
         total_amount: reader.amount("totalAmount", report),
     };
-    let unreadable = report.problems.len() > before;
+    let unreadable = report.found() > before;
     let customer_id = reader.id("clientCustomerId", report);
     let date = reader.time("invoiceDate", report);
     let due_date = reader.time("dueDate", report);
@@ -175,9 +174,9 @@ pub(super) fn read_create(
         report.problem(path, code, message);
     }
     reader.warn_of_unknown(&ECHOED, report);
-    (report.problems.len() == found).then_some(())?;
+    (report.found() == found).then_some(())?;
     Some(NewInvoice {
-        alias,
+        identity,
         lines: lines.into_iter().flatten().collect(),
         customer_id,
         customer_name: fields.client_customer_name.unwrap_or_default(),
@@ -211,11 +210,11 @@ impl NewLine {
 }
 
 /// Reads `products`: one element for each line, `None` where a line has problems.
-fn read_lines(reader: &mut Reader<'_>, items: &Aliases, report: &mut Report) -> Vec<Option<NewLine>> {
+fn read_lines(reader: &mut Reader<'_>, items: &Names, report: &mut Report) -> Vec<Option<NewLine>> {
     const MOST: usize = 1000; // far below what one stored document can hold
-    let found = report.problems.len();
+    let found = report.found();
     let lines = reader.list("products", "Invoice product", report);
-    if lines.is_empty() && report.problems.len() == found {
+    if lines.is_empty() && report.found() == found {
         report.missing(reader.place(), "products", "missing products");
     }
     if lines.len() > MOST {
@@ -223,14 +222,14 @@ fn read_lines(reader: &mut Reader<'_>, items: &Aliases, report: &mut Report) -> 
         report.problem(reader.place().member("products"), ProblemCode::InvalidLength, message);
         return Vec::new();
     }
-    lines.into_iter().map(|(value, place)| read_line(value, place, items, report)).collect()
+    lines.into_iter().map(|line| read_line(line, items, report)).collect()
 }
 
-fn read_line(value: &Value, place: Place, items: &Aliases, report: &mut Report) -> Option<NewLine> {
-    let mut reader = Reader::open(value, place, report)?;
-    let found = report.problems.len();
+fn read_line(element: Element<'_>, items: &Names, report: &mut Report) -> Option<NewLine> {
+    let (_, mut reader) = element.open(report)?;
+    let found = report.found();
     let item = reader.reference("productId", items, report);
-    let sells_existing = item.is_some() || report.problems.len() > found;
+    let sells_existing = item.is_some() || report.found() > found;
     let fields = LineFields {
         item_name: reader.nonblank_text("itemName", report),
         quantity: reader.amount("quantity", report),
@@ -247,7 +246,7 @@ fn read_line(value: &Value, place: Place, items: &Aliases, report: &mut Report) 
     }
     report.bounds(reader.place(), &fields);
     reader.warn_of_unknown(&["_id"], report);
-    (report.problems.len() == found).then_some(())?;
+    (report.found() == found).then_some(())?;
     Some(NewLine { product: product?, quantity: fields.quantity?, item_group: fields.item_group.unwrap_or_default() })
 }
 

@@ -3,17 +3,17 @@
 use serde_json::Value;
 use validator::Validate;
 
-use super::alias::{Alias, Aliases, Target, reference_text};
 use super::invalid::ProblemCode;
-use super::reader::{Place, Reader, Report, resolve};
+use super::names::{Names, Target, reference_text};
+use super::reader::{Element, Identity, Reader, Report, resolve};
 use super::warning::WarningKind;
 use crate::model::{Amount, DealerId, GroupId, Item, ItemChanges, ItemId};
 
 /// A new item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewItem {
-    /// What the phone calls it, if it calls nothing else so.
-    pub alias: Option<Alias>,
+    /// Which create it is.
+    pub identity: Identity,
     /// 1..200 characters.
     pub name: String,
     /// Never negative.
@@ -35,10 +35,21 @@ pub struct NewItem {
 /// Changes of an item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ItemUpdate {
+    /// Its index in its list of the request.
+    pub index: usize,
     /// Which item.
     pub item: Target<ItemId>,
     /// What changes; `updated_at` is still to be set.
     pub changes: ItemChanges,
+}
+
+/// The deletion of an item.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ItemDelete {
+    /// Its index in its list of the request.
+    pub index: usize,
+    /// Which item.
+    pub item: Target<ItemId>,
 }
 
 /// The fields that create and update share.
@@ -77,13 +88,13 @@ impl ItemFields {
 }
 
 /// Fields of a normalised item that a phone may echo back.
-const ECHOED: [&str; 6] = ["productId", "clientId", "isActive", "createdAt", "updatedAt", "__v"];
+const ECHOED: [&str; 7] = ["productId", "clientId", "localId", "isActive", "createdAt", "updatedAt", "__v"];
 
 /// Reads an element of `item.create`.
-pub(super) fn read_create(value: &Value, place: Place, items: &Aliases, report: &mut Report) -> Option<NewItem> {
-    let mut reader = Reader::open(value, place, report)?;
-    let found = report.problems.len();
-    let alias = reader.alias(items, report);
+pub(super) fn read_create(element: Element<'_>, items: &Names, report: &mut Report) -> Option<NewItem> {
+    let (index, mut reader) = element.open(report)?;
+    let found = report.found();
+    let identity = reader.identity(index, items, report);
     let mut fields = ItemFields::read(&mut reader, report);
     let blank = fields.name.as_ref().is_some_and(String::is_empty);
     if blank {
@@ -103,9 +114,9 @@ pub(super) fn read_create(value: &Value, place: Place, items: &Aliases, report: 
         report.warnings.push(reader.place().member("isActive"), WarningKind::UnknownField { field: "isActive".into() });
     }
     reader.warn_of_unknown(&ECHOED, report);
-    (report.problems.len() == found).then_some(())?;
+    (report.found() == found).then_some(())?;
     Some(NewItem {
-        alias,
+        identity,
         name: fields.name?,
         price: fields.price?,
         stock: fields.stock.unwrap_or_default(),
@@ -118,11 +129,11 @@ pub(super) fn read_create(value: &Value, place: Place, items: &Aliases, report: 
 }
 
 /// Reads an element of `item.update`.
-pub(super) fn read_update(value: &Value, place: Place, items: &Aliases, report: &mut Report) -> Option<ItemUpdate> {
-    let mut reader = Reader::open(value, place, report)?;
-    let found = report.problems.len();
+pub(super) fn read_update(element: Element<'_>, items: &Names, report: &mut Report) -> Option<ItemUpdate> {
+    let (index, mut reader) = element.open(report)?;
+    let found = report.found();
     let item = reader.reference("_id", items, report);
-    if item.is_none() && report.problems.len() == found {
+    if item.is_none() && report.found() == found {
         report.missing(reader.place(), "_id", "is missing _id");
     }
     let fields = ItemFields::read(&mut reader, report);
@@ -143,21 +154,24 @@ pub(super) fn read_update(value: &Value, place: Place, items: &Aliases, report: 
         is_active,
         updated_at: None,
     };
-    Some(ItemUpdate { item: item?, changes })
+    (report.found() == found).then_some(())?;
+    Some(ItemUpdate { index, item: item?, changes })
 }
 
 /// Reads an element of `item.delete`.
-pub(super) fn read_delete(value: &Value, place: Place, items: &Aliases, report: &mut Report) -> Option<Target<ItemId>> {
-    match reference_text(value) {
-        Some(text) if !text.is_empty() => resolve(text, items, &place.subject, place.path, report),
+pub(super) fn read_delete(element: Element<'_>, items: &Names, report: &mut Report) -> Option<ItemDelete> {
+    let Element { index, value, place } = element;
+    let item = match reference_text(value) {
+        Some(text) if !text.is_empty() => resolve(text, items, &place.subject, place.path, report)?,
         Some(_) => {
             report.problem(place.path, ProblemCode::Missing, format!("{} is missing an id", place.subject));
-            None
+            return None;
         }
         None => {
             let message = format!("{} must be an id: a string or a whole number", place.subject);
             report.problem(place.path, ProblemCode::WrongType, message);
-            None
+            return None;
         }
-    }
+    };
+    Some(ItemDelete { index, item })
 }

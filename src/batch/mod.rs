@@ -3,30 +3,35 @@
 //! Everything here is decided from the request alone: JSON, shapes, bounds, dates, which alias a
 //! reference names. What the records say is for [`crate::plan`].
 
-mod alias;
 mod fingerprint;
+mod inquiry;
 mod invalid;
 mod invoice;
 mod item;
 mod json;
+mod names;
+mod operation;
 mod payment;
 mod reader;
 mod warning;
 
-pub use alias::{Alias, Target};
 pub use fingerprint::Fingerprint;
+pub use inquiry::Inquiry;
 pub use invalid::{Invalid, Problem, ProblemCode, Problems};
 pub use invoice::{LineProduct, NewInvoice, NewLine, complete_totals};
-pub use item::{ItemUpdate, NewItem};
+pub use item::{ItemDelete, ItemUpdate, NewItem};
+pub use names::{Alias, Target};
+pub use operation::{Operation, OperationList};
 pub use payment::NewPayment;
+pub use reader::Identity;
 pub use warning::{Warning, WarningKind, Warnings};
 
 use serde_json::Value;
 
-use crate::model::{ClientId, ItemId};
-use alias::Aliases;
+use crate::model::ClientId;
 use json::JsonError;
-use reader::{Place, Reader, Report};
+use names::Names;
+use reader::{Element, Place, Reader, Report};
 
 /// A phone's queue: well-formed operations, in the order in which they are applied.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +41,7 @@ pub struct Batch {
     /// `item.update`.
     pub item_updates: Vec<ItemUpdate>,
     /// `item.delete`.
-    pub item_deletes: Vec<Target<ItemId>>,
+    pub item_deletes: Vec<ItemDelete>,
     /// `invoice.create`.
     pub new_invoices: Vec<NewInvoice>,
     /// `payment.create`.
@@ -53,8 +58,7 @@ impl Batch {
     /// # Errors
     /// [`Invalid`], with all problems of shape at once.
     pub fn parse(body: &[u8], client: &ClientId, max_operations: usize) -> Result<Self, Invalid> {
-        let body = if body.is_empty() { Value::Object(Default::default()) } else { read_json(body, max_operations)? };
-        check_client(&body, client)?;
+        let body = read_body(body, client, max_operations)?;
         let mut report = Report::default();
         let batch = read_batch(&body, max_operations, &mut report)?;
         match Problems::of(report.problems) {
@@ -85,19 +89,50 @@ impl Batch {
     }
 }
 
+/// A request body as far as it can be read, for telling what would come of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// The operations that are well-formed.
+    pub batch: Batch,
+    /// What is wrong with the others and with what is around them.
+    pub problems: Vec<Problem>,
+    /// All operations, the malformed ones included, in the order in which they are applied.
+    pub operations: Vec<Operation>,
+}
+
+impl Reading {
+    /// Reads a request body. No body at all is an empty batch.
+    ///
+    /// # Errors
+    /// [`Invalid`], if it is no batch at all: not JSON, not an object, too large, or another client's.
+    pub fn of(body: &[u8], client: &ClientId, max_operations: usize) -> Result<Self, Invalid> {
+        let body = read_body(body, client, max_operations)?;
+        let mut report = Report::default();
+        let batch = read_batch(&body, max_operations, &mut report)?;
+        if !body.is_object() {
+            return Problems::of(report.problems)
+                .map_or_else(|| unreachable!("it was told"), |p| Err(Invalid::Shape(p)));
+        }
+        let batch = Batch { warnings: report.warnings, ..batch };
+        Ok(Self { batch, problems: report.problems, operations: operation::all(&body) })
+    }
+}
+
 /// Refuses a body whose `clientId` is not the token's.
 ///
 /// # Errors
 /// [`Invalid::Json`], [`Invalid::Shape`] if the body is no object, or [`Invalid::ForeignClient`].
 pub fn check_body_client(body: &[u8], client: &ClientId, max_operations: usize) -> Result<(), Invalid> {
-    if body.is_empty() {
-        return Ok(());
-    }
-    let body = read_json(body, max_operations)?;
-    check_client(&body, client)?;
+    let body = read_body(body, client, max_operations)?;
     let mut report = Report::default();
-    Reader::open(&body, root(), &mut report);
+    Reader::open(&body, root("The batch"), &mut report);
     Problems::of(report.problems).map_or(Ok(()), |problems| Err(Invalid::Shape(problems)))
+}
+
+fn read_body(body: &[u8], client: &ClientId, max_operations: usize) -> Result<Value, Invalid> {
+    let body = if body.is_empty() { Value::Object(Default::default()) } else { read_json(body, max_operations)? };
+    check_client(&body, client)?;
+    Ok(body)
 }
 
 /// Reads JSON of at most two hundred values for each operation, and twenty thousand in any case: an invoice
@@ -117,17 +152,15 @@ fn check_client(body: &Value, client: &ClientId) -> Result<(), Invalid> {
     }
 }
 
-fn root() -> Place {
-    Place { path: String::new(), subject: "The batch".into() }
+fn root(subject: &str) -> Place {
+    Place { path: String::new(), subject: subject.to_owned() }
 }
-
-/// The lists of one section, each element with its place.
-type List<'a> = Vec<(&'a Value, Place)>;
 
 fn read_batch(body: &Value, max_operations: usize, report: &mut Report) -> Result<Batch, Invalid> {
     check_size(body, max_operations)?;
-    let [mut new_items, mut updates, mut deletes, mut invoices, mut payments] = [const { List::new() }; 5];
-    if let Some(mut reader) = Reader::open(body, root(), report) {
+    let [mut new_items, mut updates, mut deletes, mut invoices, mut payments] =
+        [const { Vec::<Element<'_>>::new() }; 5];
+    if let Some(mut reader) = Reader::open(body, root("The batch"), report) {
         if let Some(mut item) = section(&mut reader, "item", report) {
             new_items = item.list("create", "Item create", report);
             updates = item.list("update", "Item update", report);
@@ -144,17 +177,14 @@ fn read_batch(body: &Value, max_operations: usize, report: &mut Report) -> Resul
         }
         reader.warn_of_unknown(&["clientId"], report);
     }
-    let [item_names, invoice_names, payment_names] = [&new_items, &invoices, &payments].map(aliases);
+    let [item_names, invoice_names, payment_names] =
+        [&new_items, &invoices, &payments].map(|creates| Names::of(creates.iter().map(|create| create.value)));
     Ok(Batch {
-        new_items: read_all(new_items, |(value, place)| item::read_create(value, place, &item_names, report)),
-        item_updates: read_all(updates, |(value, place)| item::read_update(value, place, &item_names, report)),
-        item_deletes: read_all(deletes, |(value, place)| item::read_delete(value, place, &item_names, report)),
-        new_invoices: read_all(invoices, |(value, place)| {
-            invoice::read_create(value, place, &item_names, &invoice_names, report)
-        }),
-        new_payments: read_all(payments, |(value, place)| {
-            payment::read_create(value, place, &invoice_names, &payment_names, report)
-        }),
+        new_items: read_all(new_items, |create| item::read_create(create, &item_names, report)),
+        item_updates: read_all(updates, |update| item::read_update(update, &item_names, report)),
+        item_deletes: read_all(deletes, |delete| item::read_delete(delete, &item_names, report)),
+        new_invoices: read_all(invoices, |create| invoice::read_create(create, &item_names, &invoice_names, report)),
+        new_payments: read_all(payments, |create| payment::read_create(create, &invoice_names, &payment_names, report)),
         warnings: Warnings::default(),
         fingerprint: Fingerprint::of(body),
     })
@@ -168,27 +198,15 @@ fn section<'a>(reader: &mut Reader<'a>, name: &'static str, report: &mut Report)
 /// A batch may have ten times as many invoice lines as operations, so that plans stay in bounds too. To be
 /// checked before anything is made of its elements.
 fn check_size(body: &Value, limit: usize) -> Result<(), Invalid> {
-    const LISTS: [&str; 5] = ["/item/create", "/item/update", "/item/delete", "/invoice/create", "/payment/create"];
-    let list = |path| body.pointer(path).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let operations: usize = LISTS.into_iter().map(|path| list(path).len()).sum();
+    let operations: usize = OperationList::ALL.into_iter().map(|list| list.of(body).len()).sum();
     let lines = |invoice: &Value| invoice.get("products").and_then(Value::as_array).map_or(0, Vec::len);
-    let lines: usize = list("/invoice/create").iter().map(lines).sum();
+    let lines: usize = OperationList::InvoiceCreate.of(body).iter().map(lines).sum();
     if operations > limit || lines > limit.saturating_mul(10) {
         return Err(Invalid::TooManyOperations { limit });
     }
     Ok(())
 }
 
-fn aliases(creates: &List<'_>) -> Aliases {
-    let mut aliases = Aliases::default();
-    for (index, (create, _)) in creates.iter().enumerate() {
-        if let Some(alias) = create.get("_id").and_then(alias::reference_text).filter(|alias| !alias.is_empty()) {
-            aliases.add(index, &alias);
-        }
-    }
-    aliases
-}
-
-fn read_all<T>(list: List<'_>, read: impl FnMut((&Value, Place)) -> Option<T>) -> Vec<T> {
+fn read_all<T>(list: Vec<Element<'_>>, read: impl FnMut(Element<'_>) -> Option<T>) -> Vec<T> {
     list.into_iter().filter_map(read).collect()
 }

@@ -1,17 +1,16 @@
 //! The wire shape of `payment.create`.
 
-use serde_json::Value;
 use validator::Validate;
 
-use super::alias::{Alias, Aliases, Target};
-use super::reader::{Place, Reader, Report};
+use super::names::{Names, Target};
+use super::reader::{Element, Identity, Report};
 use crate::model::{Amount, InvoiceId, Payment, Timestamp};
 
 /// A new payment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewPayment {
-    /// What the phone calls it, if it calls nothing else so.
-    pub alias: Option<Alias>,
+    /// Which create it is.
+    pub identity: Identity,
     /// The invoice it is paid on.
     pub invoice: Target<InvoiceId>,
     /// More than 0.
@@ -39,18 +38,17 @@ const ECHOED: [&str; 4] = ["clientId", "createdAt", "updatedAt", "__v"];
 
 /// Reads an element of `payment.create`.
 pub(super) fn read_create(
-    value: &Value,
-    place: Place,
-    invoices: &Aliases,
-    payments: &Aliases,
+    element: Element<'_>,
+    invoices: &Names,
+    payments: &Names,
     report: &mut Report,
 ) -> Option<NewPayment> {
-    let mut reader = Reader::open(value, place, report)?;
-    let found = report.problems.len();
-    let alias = reader.alias(payments, report);
-    let before = report.problems.len();
+    let (index, mut reader) = element.open(report)?;
+    let found = report.found();
+    let identity = reader.identity(index, payments, report);
+    let before = report.found();
     let invoice = reader.reference("invoiceId", invoices, report);
-    if invoice.is_none() && report.problems.len() == before {
+    if invoice.is_none() && report.found() == before {
         report.missing(reader.place(), "invoiceId", "missing data");
     }
     if reader.value("amount").is_none() {
@@ -64,9 +62,9 @@ pub(super) fn read_create(
     report.bounds(reader.place(), &fields);
     let paid_at = reader.time("paidAt", report);
     reader.warn_of_unknown(&ECHOED, report);
-    (report.problems.len() == found).then_some(())?;
+    (report.found() == found).then_some(())?;
     Some(NewPayment {
-        alias,
+        identity,
         invoice: invoice?,
         amount: fields.amount?,
         method: fields.method.unwrap_or_else(|| Payment::DEFAULT_METHOD.into()),

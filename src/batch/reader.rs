@@ -10,16 +10,30 @@ use bson::oid::ObjectId;
 use serde_json::{Map, Value};
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
-use super::alias::{Alias, Aliases, MOST_ALIAS_CHARACTERS, Target, reference_text};
 use super::invalid::{Problem, ProblemCode, Problems};
+use super::names::{Alias, MOST_ALIAS_CHARACTERS, Names, Target, reference_text};
 use super::warning::{WarningKind, Warnings};
-use crate::model::{Amount, Timestamp};
+use crate::model::{Amount, LocalId, Timestamp};
 
 /// What was found while reading a batch.
 #[derive(Debug, Default)]
 pub(super) struct Report {
+    /// As many as are told.
     pub problems: Vec<Problem>,
     pub warnings: Warnings,
+    found: usize,
+}
+
+/// Which create it is, and what it is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Its index in its list of the request.
+    pub index: usize,
+    /// The names by which the answer's `idMap` shows it: its alias and its local id, less those that
+    /// other creates of the batch share.
+    pub names: Vec<Alias>,
+    /// What the phone calls it for ever.
+    pub local_id: Option<LocalId>,
 }
 
 /// Where a reader stands: the JSON pointer for programs and the subject for people.
@@ -27,6 +41,14 @@ pub(super) struct Report {
 pub(super) struct Place {
     pub path: String,
     pub subject: String,
+}
+
+/// An element of a list.
+#[derive(Debug, Clone)]
+pub(super) struct Element<'a> {
+    pub index: usize,
+    pub value: &'a Value,
+    pub place: Place,
 }
 
 /// The fields of one JSON object.
@@ -37,8 +59,14 @@ pub(super) struct Reader<'a> {
 }
 
 impl Report {
-    /// Notes a problem with the value at `path`, unless there are as many as are told already.
+    /// How many problems were found so far, those included that are too many to be told.
+    pub fn found(&self) -> usize {
+        self.found
+    }
+
+    /// Notes a problem with the value at `path`; of too many it is only counted.
     pub fn problem(&mut self, path: String, code: ProblemCode, message: String) {
+        self.found += 1;
         if self.problems.len() < Problems::MOST {
             self.problems.push(Problem { path, code, message });
         }
@@ -76,6 +104,13 @@ impl Place {
     pub fn member(&self, name: &str) -> String {
         // RFC 6901, section 3: `~` and `/` are escaped.
         format!("{}/{}", self.path, name.replace('~', "~0").replace('/', "~1"))
+    }
+}
+
+impl<'a> Element<'a> {
+    /// Opens an element that must be an object, and gives its index too.
+    pub fn open(self, report: &mut Report) -> Option<(usize, Reader<'a>)> {
+        Some((self.index, Reader::open(self.value, self.place, report)?))
     }
 }
 
@@ -165,7 +200,7 @@ impl<'a> Reader<'a> {
     pub fn reference<Id: From<ObjectId>>(
         &mut self,
         name: &'static str,
-        aliases: &Aliases,
+        names: &Names,
         report: &mut Report,
     ) -> Option<Target<Id>> {
         let value = self.value(name)?;
@@ -173,23 +208,41 @@ impl<'a> Reader<'a> {
         if text.is_empty() {
             return None;
         }
-        resolve(text, aliases, &self.place.subject, self.place.member(name), report)
+        resolve(text, names, &self.place.subject, self.place.member(name), report)
     }
 
-    /// What a create calls its record, if no other create calls its record so. An `_id` that is neither
-    /// a string nor a whole number is just stripped.
-    pub fn alias(&mut self, aliases: &Aliases, report: &mut Report) -> Option<Alias> {
-        let alias = reference_text(self.value("_id")?).filter(|text| !text.is_empty())?;
-        if alias.chars().count() > MOST_ALIAS_CHARACTERS {
+    /// What the create at `index` calls its record. An `_id` that is neither a string nor a whole number is
+    /// just stripped.
+    pub fn identity(&mut self, index: usize, names: &Names, report: &mut Report) -> Identity {
+        let alias = self.value("_id").and_then(reference_text).filter(|text| !text.is_empty());
+        if alias.as_ref().is_some_and(|alias| alias.chars().count() > MOST_ALIAS_CHARACTERS) {
             let message =
                 format!("{} must have an _id of at most {MOST_ALIAS_CHARACTERS} characters", self.place.subject);
             report.problem(self.place.member("_id"), ProblemCode::InvalidLength, message);
         }
-        aliases.is_unique(&alias).then_some(alias)
+        let local_id = self.local_id(report);
+        let mut called: Vec<Alias> = alias.into_iter().chain(local_id.as_ref().map(LocalId::to_string)).collect();
+        called.dedup();
+        called.retain(|name| names.is_unique(name));
+        Identity { index, names: called, local_id }
+    }
+
+    fn local_id(&mut self, report: &mut Report) -> Option<LocalId> {
+        let text = self.text("localId", report)?;
+        let local_id = LocalId::new(&text);
+        if local_id.is_none() {
+            let message = format!(
+                "{} must have localId of 1 to {} visible ASCII characters",
+                self.place.subject,
+                LocalId::MOST_CHARACTERS
+            );
+            report.problem(self.place.member("localId"), ProblemCode::InvalidLocalId, message);
+        }
+        local_id
     }
 
     /// The elements of a list, each with its place `{path}/{name}/{index}`.
-    pub fn list(&mut self, name: &'static str, subject: &str, report: &mut Report) -> Vec<(&'a Value, Place)> {
+    pub fn list(&mut self, name: &'static str, subject: &str, report: &mut Report) -> Vec<Element<'a>> {
         let Some(value) = self.value(name) else { return Vec::new() };
         let Some(values) = value.as_array() else {
             self.wrong::<()>(name, "a list", report);
@@ -197,7 +250,7 @@ impl<'a> Reader<'a> {
         };
         let path = self.place.member(name);
         let place = |index| Place { path: format!("{path}/{index}"), subject: format!("{subject} at index {index}") };
-        values.iter().enumerate().map(|(index, value)| (value, place(index))).collect()
+        values.iter().enumerate().map(|(index, value)| Element { index, value, place: place(index) }).collect()
     }
 
     /// Warns of every field that was not read, less those of a normalised record that phones echo back.
@@ -226,12 +279,12 @@ impl<'a> Reader<'a> {
 /// Finds out what a reference names; an ambiguous one is a problem.
 pub(super) fn resolve<Id: From<ObjectId>>(
     text: String,
-    aliases: &Aliases,
+    names: &Names,
     subject: &str,
     path: String,
     report: &mut Report,
 ) -> Option<Target<Id>> {
-    let target = aliases.resolve(&text);
+    let target = names.resolve(&text);
     if target.is_none() {
         let alias: String = text.chars().take(MOST_ALIAS_CHARACTERS).collect();
         let message = format!("{subject} refers to {alias}, which several creates of this batch are called");

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::model::Amount;
+use crate::model::{Amount, LocalId};
 
 /// One thing to know about a batch that was applied all the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +42,15 @@ pub enum WarningKind {
         /// The quantity that was sold.
         requested: Amount,
     },
+    /// A create whose local id is known was not applied again.
+    AlreadyApplied {
+        /// What the phone calls the record.
+        local_id: LocalId,
+        /// The record.
+        id: String,
+        /// Whether the create says something else than it said when it was applied.
+        differs: bool,
+    },
     /// More warnings than are listed one by one.
     WarningsOmitted {
         /// How many.
@@ -67,6 +76,14 @@ impl Warning {
                 "itemId": item_id,
                 "available": available.to_json(),
                 "requested": requested.to_json(),
+            }),
+            WarningKind::AlreadyApplied { local_id, id, differs } => json!({
+                "code": "already_applied",
+                "path": path,
+                "message": format!("Applied before{}: {local_id}", if *differs { ", with other content" } else { "" }),
+                "localId": local_id,
+                "id": id,
+                "differs": differs,
             }),
             WarningKind::WarningsOmitted { count } => {
                 json!({"code": "warnings_omitted", "path": path, "message": format!("{count} more warnings"), "count": count})

@@ -26,7 +26,9 @@ impl FromRequest for Caller {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let app = request.app_data::<web::Data<App>>().expect("the app is registered with its routes");
-        let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let mut headers = request.headers().get_all(AUTHORIZATION);
+        // Of two headers, a proxy before this server may have looked at the other one.
+        let header = headers.next().filter(|_| headers.next().is_none()).and_then(|value| value.to_str().ok());
         ready(
             header.and_then(bearer).and_then(|token| app.tokens.verify(token)).map(Self).ok_or(ApiError::Unauthorized),
         )

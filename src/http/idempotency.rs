@@ -13,8 +13,7 @@ use moka::ops::compute::Op;
 
 use super::error::ApiError;
 use crate::batch::Fingerprint;
-use crate::model::{ClientId, Revision};
-use crate::plan::IdempotencyKey;
+use crate::model::{ClientId, IdempotencyKey, Revision};
 
 /// A finished answer.
 #[derive(Debug, Clone)]

@@ -10,7 +10,10 @@ mod health;
 mod hs256;
 mod idempotency;
 mod ready;
+mod reconcile;
 mod sync;
+mod synced;
+mod validate;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -32,6 +35,8 @@ pub fn routes(config: &mut ServiceConfig) {
     config
         .service(post("/api/readytosync").route(web::post().to(ready::ready)))
         .service(post("/api/sync").route(web::post().to(sync::sync)))
+        .service(post("/api/sync/validate").route(web::post().to(validate::validate)))
+        .service(post("/api/sync/reconcile").route(web::post().to(reconcile::reconcile)))
         .service(get("/api/health").route(web::get().to(health::health)).route(web::head().to(health::health)))
         .default_service(web::to(|| refuse(ApiError::NotFound)));
 }
@@ -90,6 +95,16 @@ impl App {
     async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, ApiError> {
         let task = self.tasks.spawn_on(work.in_current_span(), &self.runtime);
         task.await.map_err(|e| ApiError::Internal(format!("a task failed: {e}")))
+    }
+
+    /// Runs a computation on this many bytes: here if they are few, else where it holds up no worker.
+    async fn compute<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        const LARGE: usize = 64 << 10;
+        if bytes < LARGE { Ok(work()) } else { self.blocking(work).await }
     }
 
     /// Runs a computation that would hold up a worker.

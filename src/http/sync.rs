@@ -16,17 +16,16 @@ use super::body;
 use super::encoding::Coding;
 use super::error::ApiError;
 use super::idempotency::{self, Answer, Slot};
+use super::synced::SyncedIds;
 use crate::batch::{Alias, Batch, Warning};
 use crate::clock::Stamp;
 use crate::dataset::Dataset;
-use crate::model::{ClientId, Revision};
-use crate::plan::{IdMap, IdempotencyKey, Idempotent, Planner, Receipt, Summary, SyncPlanner, Synced};
+use crate::model::{ClientId, IdempotencyKey, Revision};
+use crate::plan::{IdMap, Idempotent, Planner, Receipt, Summary, SyncPlanner};
 use crate::store::StoreError;
 
 /// As long as phones wait. Work that takes longer goes on, and a retry with the same key finds it.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// From here on work is moved off the workers.
-const LARGE: usize = 64 << 10;
 /// Below this size an answer is not worth compressing.
 const SMALL: usize = 1 << 10;
 
@@ -42,18 +41,13 @@ pub async fn sync(
 ) -> Result<HttpResponse, ApiError> {
     let key = idempotency::key(request.headers())?;
     let body = body::read(request.headers(), payload, &app).await?;
-    let batch = parse(body, client, &app).await?;
+    let max_operations = app.limits.max_operations;
+    let batch = app.compute(body.len(), move || Batch::parse(&body, &client, max_operations)).await??;
     if key.is_none() && app.limits.require_idempotency_key && !batch.is_empty() {
         return Err(ApiError::KeyRequired);
     }
     let answer = answer(client, key, batch, &app).await?;
     respond(answer, request.headers(), &app).await
-}
-
-async fn parse(body: Vec<u8>, client: ClientId, app: &App) -> Result<Batch, ApiError> {
-    let (large, max_operations) = (body.len() >= LARGE, app.limits.max_operations);
-    let parse = move || Batch::parse(&body, &client, max_operations);
-    Ok(if large { app.blocking(parse).await?? } else { parse()? })
 }
 
 /// Does the work on a task of its own, which goes on when the phone hangs up, and waits for it.
@@ -121,20 +115,10 @@ struct Head<'a> {
     success: bool,
     message: &'a str,
     summary: Summary,
-    synced: Lists,
+    synced: SyncedIds,
     id_map: Maps,
     warnings: Vec<Value>,
     revision: Revision,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Lists {
-    items_created: Vec<String>,
-    items_updated: Vec<String>,
-    items_deleted: Vec<String>,
-    invoices_created: Vec<String>,
-    payments_created: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -151,7 +135,7 @@ fn encode(receipt: Receipt, dataset: &Dataset) -> Result<Vec<u8>, ApiError> {
         success: true,
         message: "Sync completed successfully",
         summary: receipt.summary,
-        synced: lists(&receipt.synced),
+        synced: SyncedIds::from(&receipt.synced),
         id_map: maps(receipt.id_map),
         warnings: receipt.warnings.iter().map(Warning::to_json).collect(),
         revision: if receipt.revision == Revision::default() { dataset.revision } else { receipt.revision },
@@ -162,20 +146,6 @@ fn encode(receipt: Receipt, dataset: &Dataset) -> Result<Vec<u8>, ApiError> {
     dataset.write_json(&mut out).map_err(|e| ApiError::Internal(e.to_string()))?;
     out.push(b'}');
     Ok(out)
-}
-
-fn lists(synced: &Synced) -> Lists {
-    Lists {
-        items_created: texts(&synced.items_created),
-        items_updated: texts(&synced.items_updated),
-        items_deleted: texts(&synced.items_deleted),
-        invoices_created: texts(&synced.invoices_created),
-        payments_created: texts(&synced.payments_created),
-    }
-}
-
-fn texts(ids: &[impl Display]) -> Vec<String> {
-    ids.iter().map(ToString::to_string).collect()
 }
 
 fn maps(ids: IdMap) -> Maps {

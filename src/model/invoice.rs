@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::ids::record_id;
-use super::{Amount, CustomerId, ItemId, OutOfRange, Timestamp};
+use super::{Amount, CustomerId, ItemId, LocalId, OutOfRange, Timestamp};
 
 record_id! {
     /// An invoice.
@@ -17,6 +17,9 @@ pub struct Invoice {
     /// The id that the server made.
     #[serde(rename = "_id")]
     pub id: InvoiceId,
+    /// What the phone calls it for ever, if it said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_id: Option<LocalId>,
     /// The customer, if the shop knows one.
     pub client_customer_id: Option<CustomerId>,
     /// The customer's name as printed.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::ids::record_id;
-use super::{Amount, GroupId, Timestamp};
+use super::{Amount, GroupId, LocalId, Timestamp};
 
 record_id! {
     /// An item.
@@ -22,6 +22,9 @@ pub struct Item {
     /// The id that the server made.
     #[serde(rename = "_id")]
     pub id: ItemId,
+    /// What the phone calls it for ever, if it said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_id: Option<LocalId>,
     /// The group it is sorted into, if any.
     pub group_id: Option<GroupId>,
     /// 1..200 characters.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::ids::record_id;
-use super::{Amount, InvoiceId, Timestamp};
+use super::{Amount, InvoiceId, LocalId, Timestamp};
 
 record_id! {
     /// A payment.
@@ -17,6 +17,9 @@ pub struct Payment {
     /// The id that the server made.
     #[serde(rename = "_id")]
     pub id: PaymentId,
+    /// What the phone calls it for ever, if it said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_id: Option<LocalId>,
     /// The invoice it is paid on.
     pub invoice_id: InvoiceId,
     /// More than 0, and at most what was outstanding.

@@ -7,11 +7,16 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bson::oid::ObjectId;
 
-use super::{IdMap, Plan, Receipt, Settlement, Snapshot, StoredInvoice, StoredItem, Synced, Write};
-use crate::batch::{Problem, ProblemCode, Target, WarningKind, Warnings};
+use serde_json::Value;
+
+use super::{
+    IdMap, LocalRecord, Plan, Receipt, Settlement, Snapshot, StoredInvoice, StoredItem, Summary, Synced, Write,
+};
+use crate::batch::{Fingerprint, Identity, Problem, ProblemCode, Target, WarningKind, Warnings};
 use crate::clock::{Ids, Stamp};
 use crate::model::{
-    Amount, CustomerId, Invoice, InvoiceId, Item, ItemChanges, ItemId, Payment, Purchase, Timestamp, invoice_number,
+    Amount, Collection, CustomerId, Invoice, InvoiceId, Item, ItemChanges, ItemId, LocalId, Payment, Purchase,
+    Timestamp, invoice_number,
 };
 
 /// The books as the batch leaves them so far.
@@ -24,6 +29,8 @@ pub(super) struct Draft<'a> {
     pub payments: Vec<Payment>,
     warnings: Warnings,
     ids: Ids,
+    local_ids: HashMap<LocalId, LocalRecord>,
+    already_applied: i64,
     items: Items,
     invoices: Invoices,
     purchases: Vec<Purchase>,
@@ -39,14 +46,24 @@ pub(super) struct ItemView {
     pub stock: Amount,
 }
 
-/// What a reference to an invoice leads to.
-pub(super) enum FoundInvoice {
-    /// An invoice of this client.
-    Invoice(InvoiceView),
-    /// An invoice of this batch that has problems of its own, which are told already.
+/// What a reference leads to.
+pub(super) enum Found<View> {
+    /// A record of this client.
+    Record(View),
+    /// A create of this batch that has problems of its own, which are told already.
     Refused,
-    /// No invoice of this client.
+    /// No record of this client.
     Nothing,
+}
+
+/// What a create's local id says of it.
+pub(super) enum Claim<Id> {
+    /// It has not been applied; this is the id of its record.
+    New(Id),
+    /// It was applied before; this is the id of its record.
+    Applied(Id),
+    /// The local id belongs to a record of another kind.
+    Refused,
 }
 
 /// An invoice as the rules see it, stored or new.
@@ -64,15 +81,17 @@ pub(super) struct InvoiceView {
 struct Items {
     created: Vec<Item>,
     created_at: HashMap<ItemId, usize>,
+    /// The item of each `item.create` so far, less those that were refused.
+    by_operation: HashMap<usize, ItemId>,
     changed: BTreeMap<ItemId, ItemChanges>,
 }
 
 #[derive(Default)]
 struct Invoices {
     created: Vec<Invoice>,
-    /// For each `invoice.create` so far its place in `created`; `None` where it was refused.
-    by_operation: Vec<Option<usize>>,
     created_at: HashMap<InvoiceId, usize>,
+    /// The invoice of each `invoice.create` so far, less those that were refused.
+    by_operation: HashMap<usize, InvoiceId>,
     settled: BTreeMap<InvoiceId, Settlement>,
     purchased: HashSet<InvoiceId>,
 }
@@ -95,6 +114,8 @@ impl<'a> Draft<'a> {
             payments: Vec::new(),
             warnings,
             ids: stamp.ids(),
+            local_ids: HashMap::new(),
+            already_applied: 0,
             items: Items::default(),
             invoices: Invoices::default(),
             purchases: Vec::new(),
@@ -117,17 +138,83 @@ impl<'a> Draft<'a> {
         self.ids.id().into()
     }
 
-    /// The item that a reference names, as the batch leaves it so far.
-    pub fn item(&self, target: &Target<ItemId>) -> Option<ItemView> {
-        match target {
-            // The creates of a batch come before all that can refer to them, and none of them is refused.
-            Target::Created(index) => self.items.created.get(*index).map(view_created_item),
-            Target::Stored(id) => match self.items.created_at.get(id) {
-                Some(index) => Some(view_created_item(&self.items.created[*index])),
-                None => self.before.items.get(id).map(|stored| self.items.view_stored(*id, stored)),
-            },
-            Target::Nothing(_) => None,
+    /// Finds out whether a create was applied before, by its local id. `content` is all that it says.
+    pub fn claim<Id: From<ObjectId>>(
+        &mut self,
+        identity: &Identity,
+        kind: Collection,
+        path: &str,
+        content: impl FnOnce(&Self) -> Value,
+    ) -> Claim<Id> {
+        let Some(local_id) = &identity.local_id else { return Claim::New(self.new_id()) };
+        let content = Fingerprint::of(&content(self));
+        match self.local_ids.get(local_id).or_else(|| self.before.local_ids.get(local_id)) {
+            None => {
+                let (id, revision) = (self.ids.id(), self.before.revision.next());
+                let record = LocalRecord { id, local_id: local_id.clone(), kind, content, revision };
+                self.local_ids.insert(local_id.clone(), record);
+                Claim::New(id.into())
+            }
+            Some(known) if known.kind == kind => {
+                let (id, differs) = (known.id, known.content != content);
+                self.already_applied += 1;
+                let warning = WarningKind::AlreadyApplied { local_id: local_id.clone(), id: id.to_hex(), differs };
+                self.warn(path.to_owned(), warning);
+                Claim::Applied(id.into())
+            }
+            Some(known) => {
+                let message = format!("The localId {local_id} belongs to one of the {}", known.kind.data_name());
+                self.problem(format!("{path}/localId"), ProblemCode::LocalIdTaken, message);
+                Claim::Refused
+            }
         }
+    }
+
+    /// Notes which item the `item.create` at an index stands for.
+    pub fn name_item(&mut self, index: usize, id: ItemId) {
+        self.items.by_operation.insert(index, id);
+    }
+
+    /// Notes which invoice the `invoice.create` at an index stands for.
+    pub fn name_invoice(&mut self, index: usize, id: InvoiceId) {
+        self.invoices.by_operation.insert(index, id);
+    }
+
+    /// The item that a reference names, as the batch leaves it so far.
+    pub fn item(&self, target: &Target<ItemId>) -> Found<ItemView> {
+        let id = match target {
+            Target::Created(index) => match self.items.by_operation.get(index) {
+                Some(id) => Some(*id),
+                None => return Found::Refused,
+            },
+            stored => self.before.item_id(stored),
+        };
+        id.and_then(|id| self.view_item(id)).map_or(Found::Nothing, Found::Record)
+    }
+
+    fn view_item(&self, id: ItemId) -> Option<ItemView> {
+        match self.items.created_at.get(&id) {
+            Some(index) => Some(ItemView::from(&self.items.created[*index])),
+            None => self.before.items.get(&id).map(|stored| self.items.view_stored(id, stored)),
+        }
+    }
+
+    /// The id of the item that a reference names, or else the reference: the same for every way to name it.
+    pub fn item_name(&self, target: &Target<ItemId>) -> String {
+        let id = match target {
+            Target::Created(index) => self.items.by_operation.get(index).copied(),
+            stored => self.before.item_id(stored),
+        };
+        id.map_or_else(|| target.to_string(), |id| id.to_string())
+    }
+
+    /// The id of the invoice that a reference names, or else the reference: the same for every way to name it.
+    pub fn invoice_name(&self, target: &Target<InvoiceId>) -> String {
+        let id = match target {
+            Target::Created(index) => self.invoices.by_operation.get(index).copied(),
+            stored => self.before.invoice_id(stored),
+        };
+        id.map_or_else(|| target.to_string(), |id| id.to_string())
     }
 
     /// Adds a new item.
@@ -147,29 +234,28 @@ impl<'a> Draft<'a> {
     }
 
     /// The invoice that a reference names, as the batch leaves it so far.
-    pub fn invoice(&self, target: &Target<InvoiceId>) -> FoundInvoice {
-        let found = match target {
-            Target::Created(operation) => match self.invoices.by_operation.get(*operation).copied().flatten() {
-                Some(index) => Some(self.invoices.view_created(index)),
-                None => return FoundInvoice::Refused,
+    pub fn invoice(&self, target: &Target<InvoiceId>) -> Found<InvoiceView> {
+        let id = match target {
+            Target::Created(index) => match self.invoices.by_operation.get(index) {
+                Some(id) => Some(*id),
+                None => return Found::Refused,
             },
-            Target::Stored(id) => self.before.invoices.get(id).map(|stored| self.invoices.view_stored(*id, stored)),
-            Target::Nothing(_) => None,
+            stored => self.before.invoice_id(stored),
         };
-        found.map_or(FoundInvoice::Nothing, FoundInvoice::Invoice)
+        id.and_then(|id| self.view_invoice(id)).map_or(Found::Nothing, Found::Record)
     }
 
-    /// Notes that the next `invoice.create` has problems.
-    pub fn refuse_invoice(&mut self) {
-        self.invoices.by_operation.push(None);
+    fn view_invoice(&self, id: InvoiceId) -> Option<InvoiceView> {
+        match self.invoices.created_at.get(&id) {
+            Some(index) => Some(self.invoices.view_created(*index)),
+            None => self.before.invoices.get(&id).map(|stored| self.invoices.view_stored(id, stored)),
+        }
     }
 
-    /// Adds a new invoice for the next `invoice.create`.
+    /// Adds a new invoice.
     pub fn insert_invoice(&mut self, invoice: Invoice) {
-        let index = self.invoices.created.len();
         self.synced.invoices_created.push(invoice.id);
-        self.invoices.by_operation.push(Some(index));
-        self.invoices.created_at.insert(invoice.id, index);
+        self.invoices.created_at.insert(invoice.id, self.invoices.created.len());
         self.invoices.created.push(invoice);
     }
 
@@ -218,15 +304,26 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// How many operations were applied, and how many had been applied before.
+    pub fn summary(&self) -> Summary {
+        Summary {
+            items_created: self.items.created.len() as i64,
+            items_updated: self.synced.items_updated.len() as i64,
+            items_deleted: self.synced.items_deleted.len() as i64,
+            invoices_created: self.invoices.created.len() as i64,
+            payments_created: self.payments.len() as i64,
+            already_applied: self.already_applied,
+        }
+    }
+
+    /// What was done otherwise than the phone may have expected.
+    pub fn into_warnings(self) -> Warnings {
+        self.warnings
+    }
+
     /// All that is to be written.
     pub fn into_plan(self) -> Plan {
-        let receipt = Receipt {
-            revision: self.before.revision.next(),
-            summary: self.synced.summary(),
-            synced: self.synced,
-            id_map: self.id_map,
-            warnings: self.warnings.into_list(),
-        };
+        let summary = self.summary();
         let mut writes = Vec::new();
         writes.extend(self.items.created.into_iter().map(Write::InsertItem));
         writes.extend(self.items.changed.into_iter().map(|(id, changes)| Write::UpdateItem(id, changes)));
@@ -234,6 +331,15 @@ impl<'a> Draft<'a> {
         writes.extend(self.invoices.settled.into_iter().map(|(id, settlement)| Write::SettleInvoice(id, settlement)));
         writes.extend(self.payments.into_iter().map(Write::InsertPayment));
         writes.extend(self.purchases.into_iter().map(Write::InsertPurchase));
+        let local_ids: BTreeMap<_, _> = self.local_ids.into_iter().collect();
+        writes.extend(local_ids.into_values().map(Write::InsertLocalId));
+        let receipt = Receipt {
+            revision: if writes.is_empty() { self.before.revision } else { self.before.revision.next() },
+            summary,
+            synced: self.synced,
+            id_map: self.id_map,
+            warnings: self.warnings.into_list(),
+        };
         let next_invoice = (self.numbers.next != self.before.next_invoice).then_some(self.numbers.next);
         Plan { writes, next_invoice, receipt, remember: None }
     }
@@ -283,6 +389,8 @@ impl From<&Invoice> for InvoiceView {
     }
 }
 
-fn view_created_item(item: &Item) -> ItemView {
-    ItemView { id: item.id, name: Some(item.name.clone()), price: Some(item.price), stock: item.stock }
+impl From<&Item> for ItemView {
+    fn from(item: &Item) -> Self {
+        Self { id: item.id, name: Some(item.name.clone()), price: Some(item.price), stock: item.stock }
+    }
 }

@@ -2,8 +2,7 @@
 
 use super::{Decision, Planner, ReadSet, Reject, Snapshot, StoredReceipt};
 use crate::batch::Fingerprint;
-use crate::model::Timestamp;
-use crate::plan::IdempotencyKey;
+use crate::model::{IdempotencyKey, Timestamp};
 
 /// Replays a key that was committed with the same payload, refuses one that was committed with another,
 /// and else lets the inner planner plan and remembers its receipt in the same commit.
@@ -21,11 +20,13 @@ pub struct Idempotent<P> {
 
 impl<P: Planner> Planner for Idempotent<P> {
     fn reads(&self) -> ReadSet {
-        ReadSet { receipt: Some(self.key.clone()), ..self.inner.reads() }
+        let mut reads = self.inner.reads();
+        reads.receipts.insert(self.key.clone());
+        reads
     }
 
     fn plan(&self, before: &Snapshot) -> Result<Decision, Reject> {
-        match &before.receipt {
+        match before.receipts.get(&self.key) {
             Some(stored) if stored.fingerprint == self.fingerprint => {
                 Ok(Decision::Replay(Box::new(stored.receipt.clone())))
             }

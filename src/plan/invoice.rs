@@ -2,19 +2,22 @@
 
 use std::collections::HashSet;
 
+use serde_json::{Value, json};
+
 use super::ReadSet;
-use super::draft::{Draft, InvoiceView, ItemView};
-use super::item::{read_item, unknown};
-use crate::batch::{Batch, LineProduct, NewInvoice, NewLine, ProblemCode, Target, WarningKind, complete_totals};
-use crate::model::{Amount, Invoice, InvoiceLine, Item, ItemChanges};
+use super::draft::{Claim, Draft, Found, InvoiceView, ItemView};
+use super::item::unknown;
+use crate::batch::{Batch, LineProduct, NewInvoice, NewLine, ProblemCode, WarningKind, complete_totals};
+use crate::model::{Amount, Collection, Invoice, InvoiceId, InvoiceLine, Item, ItemChanges, Totals};
 
 /// Items that are sold, customers, and the numbers that invoices without one may get.
 pub(super) fn reads(batch: &Batch, reads: &mut ReadSet) {
     for invoice in &batch.new_invoices {
+        reads.local_ids.extend(invoice.identity.local_id.clone());
         reads.customers.extend(invoice.customer_id);
         for line in &invoice.lines {
             if let LineProduct::Existing { item, .. } = &line.product {
-                read_item(item, reads);
+                reads.item(item);
             }
         }
     }
@@ -30,15 +33,29 @@ pub(super) fn stated_numbers(batch: &Batch) -> HashSet<String> {
 }
 
 pub(super) fn apply(batch: &Batch, draft: &mut Draft<'_>) {
-    for (index, invoice) in batch.new_invoices.iter().enumerate() {
-        if create(invoice, &format!("/invoice/create/{index}"), draft).is_none() {
-            draft.refuse_invoice();
-        }
+    for invoice in &batch.new_invoices {
+        create(invoice, draft);
     }
 }
 
-/// Creates one invoice; `None` if it has problems.
-fn create(new: &NewInvoice, path: &str, draft: &mut Draft<'_>) -> Option<()> {
+fn create(new: &NewInvoice, draft: &mut Draft<'_>) {
+    let path = format!("/invoice/create/{}", new.identity.index);
+    let id = match draft.claim::<InvoiceId>(&new.identity, Collection::Invoices, &path, |draft| content(new, draft)) {
+        Claim::New(id) => insert(id, new, &path, draft).map(|()| id),
+        Claim::Applied(id) => {
+            draft.synced.invoices_created.push(id);
+            Some(id)
+        }
+        Claim::Refused => None,
+    };
+    if let Some(id) = id {
+        draft.id_map.invoices.extend(new.identity.names.iter().map(|name| (name.clone(), id)));
+        draft.name_invoice(new.identity.index, id);
+    }
+}
+
+/// Adds one invoice; `None` if it has problems.
+fn insert(id: InvoiceId, new: &NewInvoice, path: &str, draft: &mut Draft<'_>) -> Option<()> {
     let lines: Vec<_> = new.lines.iter().enumerate().map(|(index, line)| sell(index, line, path, draft)).collect();
     let products: Vec<InvoiceLine> = lines.into_iter().collect::<Option<_>>()?;
     let costs = products.iter().map(|line| (line.cost_per_unit, line.quantity));
@@ -48,8 +65,25 @@ fn create(new: &NewInvoice, path: &str, draft: &mut Draft<'_>) -> Option<()> {
     if let Some(id) = new.customer_id.filter(|id| !draft.before.customers.contains(id)) {
         draft.warn(format!("{path}/clientCustomerId"), unknown("customer", id.to_string()));
     }
-    let invoice = Invoice {
-        id: draft.new_id(),
+    let invoice = invoice(id, new, totals, products, draft);
+    let finalized = invoice.is_finalized.then(|| InvoiceView::from(&invoice));
+    draft.insert_invoice(invoice);
+    if let Some(invoice) = finalized {
+        draft.insert_purchase(invoice);
+    }
+    Some(())
+}
+
+fn invoice(
+    id: InvoiceId,
+    new: &NewInvoice,
+    totals: Totals,
+    products: Vec<InvoiceLine>,
+    draft: &mut Draft<'_>,
+) -> Invoice {
+    Invoice {
+        id,
+        local_id: new.identity.local_id.clone(),
         client_customer_id: new.customer_id,
         client_customer_name: new.customer_name.clone(),
         client_customer_phone: new.customer_phone.clone(),
@@ -63,14 +97,44 @@ fn create(new: &NewInvoice, path: &str, draft: &mut Draft<'_>) -> Option<()> {
         products,
         created_at: draft.now,
         updated_at: draft.now,
-    };
-    draft.id_map.invoices.extend(new.alias.clone().map(|alias| (alias, invoice.id)));
-    let finalized = invoice.is_finalized.then(|| InvoiceView::from(&invoice));
-    draft.insert_invoice(invoice);
-    if let Some(invoice) = finalized {
-        draft.insert_purchase(invoice);
     }
-    Some(())
+}
+
+/// All that the create says.
+fn content(new: &NewInvoice, draft: &Draft<'_>) -> Value {
+    json!({
+        "products": new.lines.iter().map(|line| line_content(line, draft)).collect::<Vec<_>>(),
+        "clientCustomerId": new.customer_id.map(|id| id.to_string()),
+        "clientCustomerName": new.customer_name,
+        "clientCustomerPhone": new.customer_phone,
+        "invoiceNumber": new.number,
+        "invoiceDate": new.date.map(|at| at.to_string()),
+        "dueDate": new.due_date.map(|at| at.to_string()),
+        "subtotal": new.totals.subtotal.map(Amount::to_json),
+        "totalTax": new.totals.total_tax.to_json(),
+        "totalDiscount": new.totals.total_discount.to_json(),
+        "totalAmount": new.totals.total_amount.map(Amount::to_json),
+        "paidAmount": new.paid_amount.to_json(),
+        "notes": new.notes,
+    })
+}
+
+fn line_content(line: &NewLine, draft: &Draft<'_>) -> Value {
+    let product = match &line.product {
+        LineProduct::Existing { item, item_name, cost_per_unit } => json!({
+            "productId": draft.item_name(item),
+            "itemName": item_name,
+            "costPerUnit": cost_per_unit.map(Amount::to_json),
+        }),
+        LineProduct::New { item_name, cost_per_unit, stock, unit, description } => json!({
+            "itemName": item_name,
+            "costPerUnit": cost_per_unit.to_json(),
+            "stock": stock.to_json(),
+            "unit": unit,
+            "description": description,
+        }),
+    };
+    json!([product, line.quantity.to_json(), line.item_group])
 }
 
 /// Sells one line: finds or makes its item, lowers the stock if it can. `None` if it has problems.
@@ -104,16 +168,20 @@ fn sell(index: usize, line: &NewLine, invoice: &str, draft: &mut Draft<'_>) -> O
 fn find_or_create_item(product: &LineProduct, path: &str, draft: &mut Draft<'_>) -> Option<ItemView> {
     match product {
         LineProduct::Existing { item, .. } => {
-            let found = draft.item(item);
-            if found.is_none() {
-                let message = format!("Item not found for invoice: {item}");
-                draft.problem(format!("{path}/productId"), ProblemCode::NotFound, message);
+            match draft.item(item) {
+                Found::Record(found) => return Some(found),
+                Found::Refused => {}
+                Found::Nothing => {
+                    let message = format!("Item not found for invoice: {item}");
+                    draft.problem(format!("{path}/productId"), ProblemCode::NotFound, message);
+                }
             }
-            found
+            None
         }
         LineProduct::New { item_name, cost_per_unit, stock, unit, description } => {
             let item = Item {
                 id: draft.new_id(),
+                local_id: None,
                 group_id: None,
                 name: item_name.clone(),
                 price: *cost_per_unit,
@@ -126,9 +194,9 @@ fn find_or_create_item(product: &LineProduct, path: &str, draft: &mut Draft<'_>)
                 created_at: draft.now,
                 updated_at: draft.now,
             };
-            let id = item.id;
+            let view = ItemView::from(&item);
             draft.insert_item(item);
-            draft.item(&Target::Stored(id))
+            Some(view)
         }
     }
 }

@@ -1,49 +1,63 @@
 //! The rules of `item.create`, `item.update` and `item.delete`.
 
+use serde_json::{Value, json};
+
 use super::ReadSet;
-use super::draft::Draft;
-use crate::batch::{Batch, ItemUpdate, NewItem, ProblemCode, Target, WarningKind};
-use crate::model::{DealerId, GroupId, Item, ItemChanges, ItemId};
+use super::draft::{Claim, Draft, Found};
+use crate::batch::{Batch, ItemDelete, ItemUpdate, NewItem, ProblemCode, WarningKind};
+use crate::model::{Collection, DealerId, GroupId, Item, ItemChanges, ItemId};
 
 /// Items that are changed, and what new and changed items refer to.
 pub(super) fn reads(batch: &Batch, reads: &mut ReadSet) {
     for item in &batch.new_items {
+        reads.local_ids.extend(item.identity.local_id.clone());
         reads.groups.extend(item.group_id);
         reads.dealers.extend(&item.dealer_ids);
     }
     for update in &batch.item_updates {
-        read_item(&update.item, reads);
+        reads.item(&update.item);
         reads.groups.extend(update.changes.group_id.flatten());
         reads.dealers.extend(update.changes.dealer_ids.iter().flatten());
     }
-    for item in &batch.item_deletes {
-        read_item(item, reads);
-    }
-}
-
-/// Adds an item that must be stored already.
-pub(super) fn read_item(item: &Target<ItemId>, reads: &mut ReadSet) {
-    if let Target::Stored(id) = item {
-        reads.items.insert(*id);
+    for delete in &batch.item_deletes {
+        reads.item(&delete.item);
     }
 }
 
 pub(super) fn apply(batch: &Batch, draft: &mut Draft<'_>) {
-    for (index, item) in batch.new_items.iter().enumerate() {
-        create(item, &format!("/item/create/{index}"), draft);
+    for item in &batch.new_items {
+        create(item, draft);
     }
-    for (index, change) in batch.item_updates.iter().enumerate() {
-        update(change, &format!("/item/update/{index}"), draft);
+    for item in &batch.item_updates {
+        update(item, draft);
     }
-    for (index, item) in batch.item_deletes.iter().enumerate() {
-        delete(item, format!("/item/delete/{index}"), draft);
+    for item in &batch.item_deletes {
+        delete(item, draft);
     }
 }
 
-fn create(new: &NewItem, path: &str, draft: &mut Draft<'_>) {
-    warn_of_unknown(new.group_id, &new.dealer_ids, path, draft);
-    let item = Item {
-        id: draft.new_id(),
+fn create(new: &NewItem, draft: &mut Draft<'_>) {
+    let path = format!("/item/create/{}", new.identity.index);
+    let id = match draft.claim::<ItemId>(&new.identity, Collection::Items, &path, |_| content(new)) {
+        Claim::New(id) => {
+            warn_of_unknown(new.group_id, &new.dealer_ids, &path, draft);
+            draft.insert_item(item(id, new, draft));
+            id
+        }
+        Claim::Applied(id) => {
+            draft.synced.items_created.push(id);
+            id
+        }
+        Claim::Refused => return,
+    };
+    draft.id_map.items.extend(new.identity.names.iter().map(|name| (name.clone(), id)));
+    draft.name_item(new.identity.index, id);
+}
+
+fn item(id: ItemId, new: &NewItem, draft: &Draft<'_>) -> Item {
+    Item {
+        id,
+        local_id: new.identity.local_id.clone(),
         group_id: new.group_id,
         name: new.name.clone(),
         price: new.price,
@@ -55,26 +69,48 @@ fn create(new: &NewItem, path: &str, draft: &mut Draft<'_>) {
         is_active: true,
         created_at: draft.now,
         updated_at: draft.now,
-    };
-    draft.id_map.items.extend(new.alias.clone().map(|alias| (alias, item.id)));
-    draft.insert_item(item);
+    }
 }
 
-fn update(update: &ItemUpdate, path: &str, draft: &mut Draft<'_>) {
-    let Some(item) = draft.item(&update.item) else {
-        let message = format!("Item not found for update: {}", update.item);
-        return draft.problem(format!("{path}/_id"), ProblemCode::NotFound, message);
+/// All that the create says.
+fn content(new: &NewItem) -> Value {
+    json!({
+        "name": new.name,
+        "price": new.price.to_json(),
+        "stock": new.stock.to_json(),
+        "unit": new.unit,
+        "groupId": new.group_id.map(|id| id.to_string()),
+        "description": new.description,
+        "lowStockQuantity": new.low_stock_quantity.to_json(),
+        "dealerIds": new.dealer_ids.iter().map(DealerId::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn update(update: &ItemUpdate, draft: &mut Draft<'_>) {
+    let path = format!("/item/update/{}", update.index);
+    let item = match draft.item(&update.item) {
+        Found::Record(item) => item,
+        Found::Refused => return,
+        Found::Nothing => {
+            let message = format!("Item not found for update: {}", update.item);
+            return draft.problem(format!("{path}/_id"), ProblemCode::NotFound, message);
+        }
     };
     let changes = update.changes.clone();
-    warn_of_unknown(changes.group_id.flatten(), changes.dealer_ids.as_deref().unwrap_or_default(), path, draft);
+    warn_of_unknown(changes.group_id.flatten(), changes.dealer_ids.as_deref().unwrap_or_default(), &path, draft);
     draft.change_item(item.id, changes);
     draft.synced.items_updated.push(item.id);
 }
 
 /// Deleting is soft, and deleting twice is fine.
-fn delete(target: &Target<ItemId>, path: String, draft: &mut Draft<'_>) {
-    let Some(item) = draft.item(target) else {
-        return draft.problem(path, ProblemCode::NotFound, format!("Item not found for delete: {target}"));
+fn delete(delete: &ItemDelete, draft: &mut Draft<'_>) {
+    let item = match draft.item(&delete.item) {
+        Found::Record(item) => item,
+        Found::Refused => return,
+        Found::Nothing => {
+            let message = format!("Item not found for delete: {}", delete.item);
+            return draft.problem(format!("/item/delete/{}", delete.index), ProblemCode::NotFound, message);
+        }
     };
     draft.change_item(item.id, ItemChanges { is_active: Some(false), ..ItemChanges::default() });
     draft.synced.items_deleted.push(item.id);

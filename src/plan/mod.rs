@@ -5,10 +5,13 @@
 //! I/O, all checking ends before the first write, and a database that runs a transaction again runs
 //! the same plan again. Nothing here is async, and nothing knows a driver or HTTP.
 
+mod check;
 mod draft;
+mod groups;
 mod idempotent;
 mod invoice;
 mod item;
+mod local;
 mod payment;
 mod reads;
 mod receipt;
@@ -16,9 +19,12 @@ mod reject;
 mod snapshot;
 mod sync;
 
+pub use check::{Check, Findings};
+pub use groups::Group;
 pub use idempotent::Idempotent;
+pub use local::LocalRecord;
 pub use reads::{NumberSearch, ReadSet};
-pub use receipt::{IdMap, IdempotencyKey, Receipt, StoredReceipt, Summary, Synced};
+pub use receipt::{IdMap, Receipt, StoredReceipt, Summary, Synced};
 pub use reject::Reject;
 pub use snapshot::{Snapshot, StoredInvoice, StoredItem};
 pub use sync::SyncPlanner;
@@ -45,7 +51,7 @@ pub trait Planner: Send + Sync + 'static {
 /// What is to be done for a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
-    /// Write this, all of it or nothing, as the client's next revision.
+    /// Write this, all of it or nothing.
     Commit(Box<Plan>),
     /// It was done before, and this is what came of it. Write nothing.
     Replay(Box<Receipt>),
@@ -54,7 +60,8 @@ pub enum Decision {
 /// What to write, as data. All values are absolute, so that applying a plan twice is applying it once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The records, one write for each touched record, in an order that never refers forward.
+    /// The records, one write for each touched record, in an order that never refers forward. With any,
+    /// the commit is the client's next revision; with none, the revision stays, for all was applied before.
     pub writes: Vec<Write>,
     /// The number of the client's next invoice without a number, if this batch used some up.
     pub next_invoice: Option<i64>,
@@ -79,6 +86,8 @@ pub enum Write {
     InsertPayment(Payment),
     /// A new purchase-history record.
     InsertPurchase(Purchase),
+    /// What a new record's local id stands for.
+    InsertLocalId(LocalRecord),
 }
 
 /// What payments change on an invoice.

@@ -1,30 +1,58 @@
 //! The rules of `payment.create`.
 
+use serde_json::{Value, json};
+
 use super::ReadSet;
-use super::draft::{Draft, FoundInvoice, InvoiceView};
-use crate::batch::{Batch, NewPayment, ProblemCode, Target};
-use crate::model::{Amount, Payment};
+use super::draft::{Claim, Draft, Found, InvoiceView};
+use crate::batch::{Batch, NewPayment, ProblemCode};
+use crate::model::{Amount, Collection, Payment, PaymentId};
 
 /// Invoices that are paid on.
 pub(super) fn reads(batch: &Batch, reads: &mut ReadSet) {
     for payment in &batch.new_payments {
-        if let Target::Stored(id) = payment.invoice {
-            reads.invoices.insert(id);
-        }
+        reads.local_ids.extend(payment.identity.local_id.clone());
+        reads.invoice(&payment.invoice);
     }
 }
 
 pub(super) fn apply(batch: &Batch, draft: &mut Draft<'_>) {
-    for (index, payment) in batch.new_payments.iter().enumerate() {
-        create(payment, &format!("/payment/create/{index}"), draft);
+    for payment in &batch.new_payments {
+        create(payment, draft);
     }
 }
 
-fn create(new: &NewPayment, path: &str, draft: &mut Draft<'_>) {
+fn create(new: &NewPayment, draft: &mut Draft<'_>) {
+    let path = format!("/payment/create/{}", new.identity.index);
+    match draft.claim::<PaymentId>(&new.identity, Collection::Payments, &path, |draft| content(new, draft)) {
+        Claim::New(id) => pay(id, new, &path, draft),
+        Claim::Applied(id) => note(id, new, draft),
+        Claim::Refused => {}
+    }
+}
+
+/// Tells the phone which payment it is.
+fn note(id: PaymentId, new: &NewPayment, draft: &mut Draft<'_>) {
+    draft.synced.payments_created.push(id);
+    draft.id_map.payments.extend(new.identity.names.iter().map(|name| (name.clone(), id)));
+}
+
+/// All that the create says.
+fn content(new: &NewPayment, draft: &Draft<'_>) -> Value {
+    json!({
+        "invoiceId": draft.invoice_name(&new.invoice),
+        "amount": new.amount.to_json(),
+        "method": new.method,
+        "note": new.note,
+        "paidAt": new.paid_at.map(|at| at.to_string()),
+    })
+}
+
+/// Pays, if the invoice and its balance are there.
+fn pay(id: PaymentId, new: &NewPayment, path: &str, draft: &mut Draft<'_>) {
     let invoice = match draft.invoice(&new.invoice) {
-        FoundInvoice::Invoice(invoice) => invoice,
-        FoundInvoice::Refused => return,
-        FoundInvoice::Nothing => {
+        Found::Record(invoice) => invoice,
+        Found::Refused => return,
+        Found::Nothing => {
             let message = format!("Invoice not found for payment: {}", new.invoice);
             return draft.problem(format!("{path}/invoiceId"), ProblemCode::NotFound, message);
         }
@@ -34,7 +62,10 @@ fn create(new: &NewPayment, path: &str, draft: &mut Draft<'_>) {
         return draft.problem(format!("{path}/invoiceId"), ProblemCode::UnreadableRecord, message);
     };
     match paid.plus(new.amount) {
-        Ok(paid) if paid <= total => pay(new, invoice, paid, paid == total, draft),
+        Ok(paid) if paid <= total => {
+            note(id, new, draft);
+            insert(id, new, invoice, paid, paid == total, draft);
+        }
         _ => {
             let message = "Payment exceeds outstanding balance".to_owned();
             draft.problem(format!("{path}/amount"), ProblemCode::ExceedsBalance, message);
@@ -42,9 +73,17 @@ fn create(new: &NewPayment, path: &str, draft: &mut Draft<'_>) {
     }
 }
 
-fn pay(new: &NewPayment, invoice: InvoiceView, paid_amount: Amount, is_finalized: bool, draft: &mut Draft<'_>) {
+fn insert(
+    id: PaymentId,
+    new: &NewPayment,
+    invoice: InvoiceView,
+    paid_amount: Amount,
+    is_finalized: bool,
+    draft: &mut Draft<'_>,
+) {
     let payment = Payment {
-        id: draft.new_id(),
+        id,
+        local_id: new.identity.local_id.clone(),
         invoice_id: invoice.id,
         amount: new.amount,
         method: new.method.clone(),
@@ -53,8 +92,6 @@ fn pay(new: &NewPayment, invoice: InvoiceView, paid_amount: Amount, is_finalized
         created_at: draft.now,
         updated_at: draft.now,
     };
-    draft.synced.payments_created.push(payment.id);
-    draft.id_map.payments.extend(new.alias.clone().map(|alias| (alias, payment.id)));
     draft.payments.push(payment);
     draft.settle_invoice(invoice.id, paid_amount, is_finalized);
     if is_finalized {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 
-use super::receipt::IdempotencyKey;
-use crate::model::{CustomerId, DealerId, GroupId, InvoiceId, ItemId, invoice_number};
+use crate::batch::Target;
+use crate::model::{CustomerId, DealerId, GroupId, IdempotencyKey, InvoiceId, ItemId, LocalId, invoice_number};
 
 /// The records to load for a plan. A store loads those of the client; what it does not find is not there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,8 +21,28 @@ pub struct ReadSet {
     pub dealers: BTreeSet<DealerId>,
     /// How many free invoice numbers from the client's next one on must be known; see [`NumberSearch`].
     pub free_numbers: usize,
-    /// The receipt of an earlier commit under this key.
-    pub receipt: Option<IdempotencyKey>,
+    /// What these local ids stand for, and the items and invoices that they stand for.
+    pub local_ids: BTreeSet<LocalId>,
+    /// The receipts of earlier commits under these keys.
+    pub receipts: BTreeSet<IdempotencyKey>,
+}
+
+impl ReadSet {
+    /// Adds the item that a reference names, if it must be stored already.
+    pub(super) fn item(&mut self, target: &Target<ItemId>) {
+        self.local_ids.extend(target.local_id().cloned());
+        if let Target::Stored { id: Some(id), .. } = target {
+            self.items.insert(*id);
+        }
+    }
+
+    /// Adds the invoice that a reference names, if it must be stored already.
+    pub(super) fn invoice(&mut self, target: &Target<InvoiceId>) {
+        self.local_ids.extend(target.local_id().cloned());
+        if let Target::Stored { id: Some(id), .. } = target {
+            self.invoices.insert(*id);
+        }
+    }
 }
 
 /// Looks for free invoice numbers in windows: a store asks which of a window's numbers are taken, until

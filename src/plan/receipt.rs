@@ -1,35 +1,9 @@
 //! What came of a batch, as far as a retry must hear it again.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Alias, Fingerprint, Warning};
-use crate::model::{InvoiceId, ItemId, PaymentId, Revision, Timestamp};
-
-/// The phone's name for one batch, unique within its client: 1..255 visible ASCII characters.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct IdempotencyKey(String);
-
-impl IdempotencyKey {
-    /// Takes a key as it stands; `None` if it is none.
-    pub fn new(key: &str) -> Option<Self> {
-        let visible = (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
-        visible.then(|| Self(key.to_owned()))
-    }
-
-    /// The key as the phone sent it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for IdempotencyKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+use crate::model::{IdempotencyKey, InvoiceId, ItemId, PaymentId, Revision, Timestamp};
 
 /// What came of a committed batch.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -37,7 +11,7 @@ impl fmt::Display for IdempotencyKey {
 pub struct Receipt {
     /// The client's commit counter after this batch.
     pub revision: Revision,
-    /// How many operations of each kind.
+    /// How many operations of each kind were applied.
     pub summary: Summary,
     /// The records that they made or changed.
     pub synced: Synced,
@@ -61,7 +35,7 @@ pub struct StoredReceipt {
     pub receipt: Receipt,
 }
 
-/// Counts of operations.
+/// Counts of the operations that were applied now, and of those that had been applied before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
@@ -75,9 +49,13 @@ pub struct Summary {
     pub invoices_created: i64,
     /// Elements of `payment.create`.
     pub payments_created: i64,
+    /// Creates of any kind whose local ids were known.
+    #[serde(default)]
+    pub already_applied: i64,
 }
 
-/// The records of each kind of operation, in operation order.
+/// The records of each kind of operation, in operation order. Those of creates that had been applied before
+/// are among them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Synced {
@@ -93,7 +71,7 @@ pub struct Synced {
     pub payments_created: Vec<PaymentId>,
 }
 
-/// The server's ids for the aliases of one batch, one name space for each kind. Pairs and not maps, for
+/// The server's ids for the aliases and local ids of one batch, one name space for each kind. Pairs and not maps, for
 /// an alias may hold what a database does not take in a field's name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMap {
@@ -103,30 +81,4 @@ pub struct IdMap {
     pub invoices: Vec<(Alias, InvoiceId)>,
     /// Of `payment.create`.
     pub payments: Vec<(Alias, PaymentId)>,
-}
-
-impl Synced {
-    /// Counts the operations.
-    pub fn summary(&self) -> Summary {
-        Summary {
-            items_created: self.items_created.len() as i64,
-            items_updated: self.items_updated.len() as i64,
-            items_deleted: self.items_deleted.len() as i64,
-            invoices_created: self.invoices_created.len() as i64,
-            payments_created: self.payments_created.len() as i64,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::IdempotencyKey;
-
-    #[test]
-    fn a_key_is_1_to_255_visible_ascii_characters() {
-        assert!(IdempotencyKey::new("a").is_some() && IdempotencyKey::new(&"~".repeat(255)).is_some());
-        for key in ["", "a b", "a\t", "é", "\u{7f}", &"a".repeat(256)] {
-            assert_eq!(IdempotencyKey::new(key), None, "{key:?}");
-        }
-    }
 }

@@ -2,8 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use bson::oid::ObjectId;
+
+use super::LocalRecord;
 use super::receipt::StoredReceipt;
-use crate::model::{Amount, CustomerId, DealerId, GroupId, InvoiceId, ItemId, Revision};
+use crate::batch::Target;
+use crate::model::{
+    Amount, Collection, CustomerId, DealerId, GroupId, IdempotencyKey, InvoiceId, ItemId, LocalId, Revision,
+};
 
 /// What a [`ReadSet`](super::ReadSet) asked for, as it stood at one moment. What is absent does not
 /// exist, or is not the client's, which is the same.
@@ -13,9 +19,9 @@ pub struct Snapshot {
     pub revision: Revision,
     /// The number of its next invoice without a number, from 1.
     pub next_invoice: i64,
-    /// The items asked for.
+    /// The items asked for, be it by id or by local id.
     pub items: HashMap<ItemId, StoredItem>,
-    /// The invoices asked for.
+    /// The invoices asked for, be it by id or by local id.
     pub invoices: HashMap<InvoiceId, StoredInvoice>,
     /// Which of the groups exist.
     pub groups: HashSet<GroupId>,
@@ -25,8 +31,10 @@ pub struct Snapshot {
     pub dealers: HashSet<DealerId>,
     /// The taken invoice numbers among those that a default could become.
     pub taken_numbers: HashSet<String>,
-    /// The receipt under the batch's key.
-    pub receipt: Option<StoredReceipt>,
+    /// What the local ids stand for that are known.
+    pub local_ids: HashMap<LocalId, LocalRecord>,
+    /// The receipts under the keys that are known.
+    pub receipts: HashMap<IdempotencyKey, StoredReceipt>,
 }
 
 /// An item, as far as the rules look at it. Old records may lack anything.
@@ -67,7 +75,26 @@ impl Default for Snapshot {
             customers: HashSet::new(),
             dealers: HashSet::new(),
             taken_numbers: HashSet::new(),
-            receipt: None,
+            local_ids: HashMap::new(),
+            receipts: HashMap::new(),
         }
+    }
+}
+
+impl Snapshot {
+    /// The id of the item that a reference to a stored one names; there may be no such item.
+    pub fn item_id(&self, target: &Target<ItemId>) -> Option<ItemId> {
+        self.stored_id(target, Collection::Items)
+    }
+
+    /// The id of the invoice that a reference to a stored one names; there may be no such invoice.
+    pub fn invoice_id(&self, target: &Target<InvoiceId>) -> Option<InvoiceId> {
+        self.stored_id(target, Collection::Invoices)
+    }
+
+    fn stored_id<Id: From<ObjectId> + Copy>(&self, target: &Target<Id>, kind: Collection) -> Option<Id> {
+        let Target::Stored { local_id, id } = target else { return None };
+        let known = self.local_ids.get(local_id).filter(|known| known.kind == kind);
+        known.map(|known| known.id.into()).or(*id)
     }
 }

@@ -23,24 +23,34 @@ impl SyncPlanner {
 
 impl Planner for SyncPlanner {
     fn reads(&self) -> ReadSet {
-        let mut reads = ReadSet::default();
-        item::reads(&self.batch, &mut reads);
-        invoice::reads(&self.batch, &mut reads);
-        payment::reads(&self.batch, &mut reads);
-        reads
+        reads(&self.batch)
     }
 
-    /// Applies the operations in their order to one draft. A problem is noted and planning goes on, so
-    /// that the phone hears of all of them at once.
     fn plan(&self, before: &Snapshot) -> Result<Decision, Reject> {
-        let numbers = invoice::stated_numbers(&self.batch);
-        let mut draft = Draft::new(before, &self.stamp, self.batch.warnings.clone(), numbers);
-        item::apply(&self.batch, &mut draft);
-        invoice::apply(&self.batch, &mut draft);
-        payment::apply(&self.batch, &mut draft);
+        let mut draft = apply(&self.batch, &self.stamp, before);
         match Problems::of(std::mem::take(&mut draft.problems)) {
             Some(problems) => Err(Reject::Problems(problems)),
             None => Ok(Decision::Commit(Box::new(draft.into_plan()))),
         }
     }
+}
+
+/// All that a batch reads.
+pub(super) fn reads(batch: &Batch) -> ReadSet {
+    let mut reads = ReadSet::default();
+    item::reads(batch, &mut reads);
+    invoice::reads(batch, &mut reads);
+    payment::reads(batch, &mut reads);
+    reads
+}
+
+/// Applies the operations in their order to one draft. A problem is noted and planning goes on, so that the
+/// phone hears of all of them at once.
+pub(super) fn apply<'a>(batch: &Batch, stamp: &Stamp, before: &'a Snapshot) -> Draft<'a> {
+    let numbers = invoice::stated_numbers(batch);
+    let mut draft = Draft::new(before, stamp, batch.warnings.clone(), numbers);
+    item::apply(batch, &mut draft);
+    invoice::apply(batch, &mut draft);
+    payment::apply(batch, &mut draft);
+    draft
 }

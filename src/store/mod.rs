@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use crate::dataset::Dataset;
 use crate::model::ClientId;
-use crate::plan::{Planner, Receipt, Reject};
+use crate::plan::{Planner, ReadSet, Receipt, Reject, Snapshot};
 
 /// A store of all clients' books.
 ///
@@ -39,6 +39,13 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`ExecuteError`].
     async fn execute(&self, client: &ClientId, planner: Arc<dyn Planner>) -> Result<Outcome, ExecuteError>;
+
+    /// What a planner that reads this would be given now. It holds every batch whose `execute` had returned
+    /// `Ok` before, and of a batch under way all or nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn snapshot(&self, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError>;
 
     /// Everything of one client.
     ///

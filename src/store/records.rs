@@ -1,22 +1,43 @@
 //! Records as all engines keep them: BSON documents in the field names of the Viveka database.
 
+use std::collections::BTreeSet;
+
 use bson::Document;
 use bson::oid::ObjectId;
 use bson::raw::{RawBsonRef, RawDocument};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use crate::model::{Amount, ClientId, Collection, Revision};
-use crate::plan::{Plan, StoredInvoice, StoredItem, Write};
+use crate::model::{Amount, ClientId, Collection, InvoiceId, ItemId, Revision};
+use crate::plan::{Plan, ReadSet, Snapshot, StoredInvoice, StoredItem, Write};
 
 /// One write, ready for a database: what all records carry is added.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Change {
-    pub collection: Collection,
+    #[serde(rename = "collection")]
+    pub table: Table,
     pub id: ObjectId,
     pub kind: ChangeKind,
     /// The whole record to insert (with `_id` and `clientId`), or the fields to set.
     pub fields: Document,
+}
+
+/// Where a record is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Table {
+    /// With the client's dataset.
+    Data(Collection),
+    /// With what is ours alone.
+    Own(OwnTable),
+}
+
+/// Where records are kept that are ours alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum OwnTable {
+    /// What local ids stand for.
+    LocalIds,
 }
 
 /// Whether a change makes a record or sets fields of one.
@@ -33,17 +54,21 @@ pub(super) fn changes(client: &ClientId, plan: &Plan) -> Result<Vec<Change>, Sto
 }
 
 fn change(client: &ClientId, revision: Revision, write: &Write) -> Result<Change, StoreError> {
-    let (collection, id, kind, fields) = match write {
-        Write::InsertItem(item) => (Collection::Items, item.id.0, ChangeKind::Insert, document(item)?),
-        Write::UpdateItem(id, changes) => (Collection::Items, id.0, ChangeKind::Set, document(changes)?),
-        Write::InsertInvoice(invoice) => (Collection::Invoices, invoice.id.0, ChangeKind::Insert, document(invoice)?),
-        Write::SettleInvoice(id, settlement) => (Collection::Invoices, id.0, ChangeKind::Set, document(settlement)?),
-        Write::InsertPayment(payment) => (Collection::Payments, payment.id.0, ChangeKind::Insert, document(payment)?),
+    use Collection::{Invoices, Items, Payments, PurchaseHistories};
+    let (table, id, kind, fields) = match write {
+        Write::InsertItem(item) => (Table::Data(Items), item.id.0, ChangeKind::Insert, document(item)?),
+        Write::UpdateItem(id, changes) => (Table::Data(Items), id.0, ChangeKind::Set, document(changes)?),
+        Write::InsertInvoice(invoice) => (Table::Data(Invoices), invoice.id.0, ChangeKind::Insert, document(invoice)?),
+        Write::SettleInvoice(id, settlement) => (Table::Data(Invoices), id.0, ChangeKind::Set, document(settlement)?),
+        Write::InsertPayment(payment) => (Table::Data(Payments), payment.id.0, ChangeKind::Insert, document(payment)?),
         Write::InsertPurchase(purchase) => {
-            (Collection::PurchaseHistories, purchase.id.0, ChangeKind::Insert, document(purchase)?)
+            (Table::Data(PurchaseHistories), purchase.id.0, ChangeKind::Insert, document(purchase)?)
+        }
+        Write::InsertLocalId(record) => {
+            (Table::Own(OwnTable::LocalIds), record.id, ChangeKind::Insert, document(record)?)
         }
     };
-    let mut change = Change { collection, id, kind, fields };
+    let mut change = Change { table, id, kind, fields };
     if kind == ChangeKind::Insert {
         change.fields.insert("clientId", client.object_id());
     }
@@ -54,6 +79,19 @@ fn change(client: &ClientId, revision: Revision, write: &Write) -> Result<Change
 /// Any of our own types as a document.
 pub(super) fn document(value: &impl Serialize) -> Result<Document, StoreError> {
     bson::serialize_to_document(value).map_err(|e| StoreError::Internal(e.to_string()))
+}
+
+/// Adds what the local ids of a snapshot stand for to the items and invoices that are read: (items, invoices).
+pub(super) fn named_by_local_ids(snapshot: &Snapshot, reads: &ReadSet) -> (BTreeSet<ItemId>, BTreeSet<InvoiceId>) {
+    let (mut items, mut invoices) = (reads.items.clone(), reads.invoices.clone());
+    for known in snapshot.local_ids.values() {
+        match known.kind {
+            Collection::Items => drop(items.insert(known.id.into())),
+            Collection::Invoices => drop(invoices.insert(known.id.into())),
+            _ => {}
+        }
+    }
+    (items, invoices)
 }
 
 /// What the rules look at of a stored item.

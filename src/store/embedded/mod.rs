@@ -13,11 +13,11 @@ use async_trait::async_trait;
 use bson::Document;
 use redb::{Database, ReadableDatabase};
 
-use super::records::{Change, ChangeKind};
+use super::records::{Change, ChangeKind, Table};
 use super::{ExecuteError, Health, Outcome, Store, StoreError};
 use crate::dataset::Dataset;
 use crate::model::{ClientId, Collection, Revision};
-use crate::plan::Planner;
+use crate::plan::{Planner, ReadSet, Snapshot};
 use tables::Tables;
 use writer::Writer;
 
@@ -83,7 +83,7 @@ impl EmbeddedStore {
         for mut fields in records {
             let id = fields.get_object_id("_id").map_err(|e| StoreError::Internal(e.to_string()))?;
             fields.insert("clientId", client.object_id());
-            tables.apply(client, &Change { collection, id, kind: ChangeKind::Insert, fields })?;
+            tables.apply(client, &Change { table: Table::Data(collection), id, kind: ChangeKind::Insert, fields })?;
         }
         drop(tables);
         transaction.commit().map_err(failed)
@@ -104,6 +104,11 @@ impl EmbeddedStore {
 impl Store for EmbeddedStore {
     async fn execute(&self, client: &ClientId, planner: Arc<dyn Planner>) -> Result<Outcome, ExecuteError> {
         self.writer.execute(*client, planner).await
+    }
+
+    async fn snapshot(&self, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
+        let (database, client, reads) = (Arc::clone(&self.database), *client, reads.clone());
+        blocking(move || Tables::open(&database.begin_read().map_err(failed)?)?.load(&client, &reads)).await
     }
 
     async fn dataset(&self, client: &ClientId) -> Result<Dataset, StoreError> {

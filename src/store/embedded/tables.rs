@@ -5,15 +5,17 @@ use std::collections::HashSet;
 use bson::oid::ObjectId;
 use bson::raw::RawDocument;
 use bson::{Document, RawDocumentBuf};
-use redb::{Database, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{
+    Database, Key, ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, TableError, Value, WriteTransaction,
+};
 
 use super::super::StoreError;
-use super::super::records::{self, Change, ChangeKind};
+use super::super::records::{self, Change, ChangeKind, OwnTable, Table, named_by_local_ids};
 use super::failed;
 use crate::clock;
 use crate::dataset::Dataset;
-use crate::model::{ClientId, Collection, InvoiceId, Revision};
-use crate::plan::{IdempotencyKey, NumberSearch, ReadSet, Snapshot, StoredReceipt};
+use crate::model::{ClientId, Collection, IdempotencyKey, InvoiceId, LocalId, Revision};
+use crate::plan::{LocalRecord, NumberSearch, ReadSet, Snapshot, StoredReceipt};
 
 /// Client, collection, `_id` -> the record, the same BSON as in MongoDB.
 const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
@@ -23,6 +25,8 @@ const CLIENTS: TableDefinition<'_, &[u8], (i64, i64)> = TableDefinition::new("cl
 const RECEIPTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("receipts");
 /// Milliseconds of the commit, then the receipt's key: finds old receipts.
 const RECEIPT_AGES: TableDefinition<'_, (i64, &[u8]), ()> = TableDefinition::new("receipt_ages");
+/// Client, local id -> what it stands for as BSON.
+const LOCAL_IDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("local_ids");
 /// Client, invoice number: taken numbers.
 const NUMBERS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("invoice_numbers");
 /// Client, invoice id: invoices that have a purchase history.
@@ -36,6 +40,7 @@ pub(super) fn create(database: &Database) -> Result<(), redb::Error> {
     transaction.open_table(CLIENTS)?;
     transaction.open_table(RECEIPTS)?;
     transaction.open_table(RECEIPT_AGES)?;
+    transaction.open_table(LOCAL_IDS)?;
     transaction.open_table(NUMBERS)?;
     transaction.open_table(PURCHASED)?;
     Ok(transaction.commit()?)
@@ -56,26 +61,65 @@ pub(super) fn dataset(transaction: &ReadTransaction, client: &ClientId) -> Resul
     Ok(dataset)
 }
 
-/// All tables, open for writing.
-pub(super) struct Tables<'txn> {
-    records: Table<'txn, &'static [u8], &'static [u8]>,
-    clients: Table<'txn, &'static [u8], (i64, i64)>,
-    receipts: Table<'txn, &'static [u8], &'static [u8]>,
-    receipt_ages: Table<'txn, (i64, &'static [u8]), ()>,
-    numbers: Table<'txn, &'static [u8], ()>,
-    purchased: Table<'txn, &'static [u8], ()>,
+/// A transaction that tables can be opened in, for reading or for writing.
+pub(super) trait Open {
+    /// An open table.
+    type Table<K: Key + 'static, V: Value + 'static>: ReadableTable<K, V>;
+
+    /// Opens one that [`create`] made.
+    fn open<K: Key + 'static, V: Value + 'static>(
+        &self,
+        table: TableDefinition<'_, K, V>,
+    ) -> Result<Self::Table<K, V>, TableError>;
 }
 
-impl<'txn> Tables<'txn> {
+impl Open for &ReadTransaction {
+    type Table<K: Key + 'static, V: Value + 'static> = ReadOnlyTable<K, V>;
+
+    fn open<K: Key + 'static, V: Value + 'static>(
+        &self,
+        table: TableDefinition<'_, K, V>,
+    ) -> Result<Self::Table<K, V>, TableError> {
+        self.open_table(table)
+    }
+}
+
+impl<'txn> Open for &'txn WriteTransaction {
+    type Table<K: Key + 'static, V: Value + 'static> = redb::Table<'txn, K, V>;
+
+    fn open<K: Key + 'static, V: Value + 'static>(
+        &self,
+        table: TableDefinition<'_, K, V>,
+    ) -> Result<Self::Table<K, V>, TableError> {
+        self.open_table(table)
+    }
+}
+
+/// All tables, open in one transaction.
+pub(super) struct Tables<T: Open> {
+    records: T::Table<&'static [u8], &'static [u8]>,
+    clients: T::Table<&'static [u8], (i64, i64)>,
+    receipts: T::Table<&'static [u8], &'static [u8]>,
+    receipt_ages: T::Table<(i64, &'static [u8]), ()>,
+    local_ids: T::Table<&'static [u8], &'static [u8]>,
+    numbers: T::Table<&'static [u8], ()>,
+    purchased: T::Table<&'static [u8], ()>,
+}
+
+/// All tables, open for writing.
+pub(super) type WritableTables<'txn> = Tables<&'txn WriteTransaction>;
+
+impl<T: Open> Tables<T> {
     /// Opens them in a transaction.
-    pub fn open(transaction: &'txn WriteTransaction) -> Result<Self, StoreError> {
+    pub fn open(transaction: T) -> Result<Self, StoreError> {
         Ok(Self {
-            records: transaction.open_table(RECORDS).map_err(failed)?,
-            clients: transaction.open_table(CLIENTS).map_err(failed)?,
-            receipts: transaction.open_table(RECEIPTS).map_err(failed)?,
-            receipt_ages: transaction.open_table(RECEIPT_AGES).map_err(failed)?,
-            numbers: transaction.open_table(NUMBERS).map_err(failed)?,
-            purchased: transaction.open_table(PURCHASED).map_err(failed)?,
+            records: transaction.open(RECORDS).map_err(failed)?,
+            clients: transaction.open(CLIENTS).map_err(failed)?,
+            receipts: transaction.open(RECEIPTS).map_err(failed)?,
+            receipt_ages: transaction.open(RECEIPT_AGES).map_err(failed)?,
+            local_ids: transaction.open(LOCAL_IDS).map_err(failed)?,
+            numbers: transaction.open(NUMBERS).map_err(failed)?,
+            purchased: transaction.open(PURCHASED).map_err(failed)?,
         })
     }
 
@@ -83,92 +127,43 @@ impl<'txn> Tables<'txn> {
     pub fn load(&self, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
         let (revision, next_invoice) = counters(&self.clients, client)?;
         let mut snapshot = Snapshot { revision, next_invoice, ..Snapshot::default() };
-        for id in &reads.items {
-            if let Some(item) = self.read(client, Collection::Items, id.0, records::stored_item)? {
-                snapshot.items.insert(*id, item);
+        for local_id in &reads.local_ids {
+            if let Some(known) = self.local_id(client, local_id)? {
+                snapshot.local_ids.insert(local_id.clone(), known);
             }
         }
-        for id in &reads.invoices {
-            let has_purchase = self.has_purchase(client, *id)?;
+        let (items, invoices) = named_by_local_ids(&snapshot, reads);
+        for id in items {
+            if let Some(item) = self.read(client, Collection::Items, id.0, records::stored_item)? {
+                snapshot.items.insert(id, item);
+            }
+        }
+        for id in invoices {
+            let has_purchase = self.has_purchase(client, id)?;
             let decode = |record: &RawDocument| records::stored_invoice(record, has_purchase);
             if let Some(invoice) = self.read(client, Collection::Invoices, id.0, decode)? {
-                snapshot.invoices.insert(*id, invoice);
+                snapshot.invoices.insert(id, invoice);
             }
         }
         snapshot.groups = self.existing(client, Collection::ItemGroups, reads.groups.iter().map(|id| id.0))?;
         snapshot.customers =
             self.existing(client, Collection::ClientCustomers, reads.customers.iter().map(|id| id.0))?;
         snapshot.taken_numbers = self.taken_numbers(client, next_invoice, reads.free_numbers)?;
-        snapshot.receipt = reads.receipt.as_ref().map_or(Ok(None), |key| self.receipt(client, key))?;
+        for key in &reads.receipts {
+            if let Some(receipt) = self.receipt(client, key)? {
+                snapshot.receipts.insert(key.clone(), receipt);
+            }
+        }
         Ok(snapshot)
     }
 
-    /// Applies one change to a record, and keeps the tables that find records in step.
-    pub fn apply(&mut self, client: &ClientId, change: &Change) -> Result<(), StoreError> {
-        let key = record_key(client, change.collection, change.id.bytes());
-        let bytes = match change.kind {
-            ChangeKind::Insert => encode(&change.fields)?,
-            ChangeKind::Set => {
-                let stored = self.records.get(&key[..]).map_err(failed)?;
-                let stored =
-                    stored.ok_or_else(|| StoreError::Internal(format!("no record {} to change", change.id)))?;
-                let mut record = decode::<Document>(stored.value())?;
-                record.extend(change.fields.clone());
-                encode(&record)?
-            }
-        };
-        let replaced = self.records.insert(&key[..], &bytes[..]).map_err(failed)?.is_some();
-        if replaced && change.kind == ChangeKind::Insert {
-            return Err(StoreError::Internal(format!("a record {} exists already", change.id)));
-        }
-        self.index(client, change)
-    }
-
-    /// Makes a commit the client's newest.
-    pub fn advance(
-        &mut self,
-        client: &ClientId,
-        revision: Revision,
-        next_invoice: Option<i64>,
-    ) -> Result<(), StoreError> {
-        let next_invoice = next_invoice.map_or_else(|| counters(&self.clients, client).map(|(_, next)| next), Ok)?;
-        self.set_counters(client, revision, next_invoice)
-    }
-
-    /// Sets the client's revision and the number of its next invoice.
-    pub fn set_counters(&mut self, client: &ClientId, revision: Revision, next_invoice: i64) -> Result<(), StoreError> {
-        self.clients.insert(&client_key(client)[..], (revision.0, next_invoice)).map_err(failed)?;
-        Ok(())
-    }
-
-    /// Keeps a receipt under its key.
-    pub fn remember(&mut self, client: &ClientId, receipt: &StoredReceipt) -> Result<(), StoreError> {
-        let key = receipt_key(client, &receipt.key);
-        let bytes = encode(&records::document(receipt)?)?;
-        self.receipts.insert(&key[..], &bytes[..]).map_err(failed)?;
-        let age = receipt.created_at.date_time().timestamp_millis();
-        self.receipt_ages.insert((age, &key[..]), ()).map_err(failed)?;
-        Ok(())
-    }
-
-    fn index(&mut self, client: &ClientId, change: &Change) -> Result<(), StoreError> {
-        let fields = &change.fields;
-        if let (Collection::Invoices, Ok(number)) = (change.collection, fields.get_str("invoiceNumber")) {
-            self.numbers.insert(&number_key(client, number)[..], ()).map_err(failed)?;
-        }
-        if let (Collection::PurchaseHistories, Ok(invoice)) = (change.collection, fields.get_object_id("invoiceId")) {
-            self.purchased.insert(&purchased_key(client, InvoiceId(invoice))[..], ()).map_err(failed)?;
-        }
-        Ok(())
-    }
-
-    fn read<T>(
+    fn read<R>(
         &self,
         client: &ClientId,
         collection: Collection,
         id: ObjectId,
-        decode: impl FnOnce(&RawDocument) -> T,
-    ) -> Result<Option<T>, StoreError> {
+        decode: impl FnOnce(&RawDocument) -> R,
+    ) -> Result<Option<R>, StoreError> {
         let record = self.records.get(&record_key(client, collection, id.bytes())[..]).map_err(failed)?;
         record.map(|record| raw(record.value()).map(decode)).transpose()
     }
@@ -204,6 +199,81 @@ impl<'txn> Tables<'txn> {
     fn receipt(&self, client: &ClientId, key: &IdempotencyKey) -> Result<Option<StoredReceipt>, StoreError> {
         let stored = self.receipts.get(&receipt_key(client, key)[..]).map_err(failed)?;
         stored.map(|receipt| decode(receipt.value())).transpose()
+    }
+
+    fn local_id(&self, client: &ClientId, local_id: &LocalId) -> Result<Option<LocalRecord>, StoreError> {
+        let stored = self.local_ids.get(&local_key(client, local_id.as_str())[..]).map_err(failed)?;
+        stored.map(|record| decode(record.value())).transpose()
+    }
+}
+
+impl WritableTables<'_> {
+    /// Applies one change to a record, and keeps the tables that find records in step.
+    pub fn apply(&mut self, client: &ClientId, change: &Change) -> Result<(), StoreError> {
+        match change.table {
+            Table::Data(collection) => self.apply_data(client, collection, change),
+            Table::Own(OwnTable::LocalIds) => {
+                let local_id = change.fields.get_str("localId").map_err(|e| StoreError::Internal(e.to_string()))?;
+                let key = local_key(client, local_id);
+                let replaced = self.local_ids.insert(&key[..], &encode(&change.fields)?[..]).map_err(failed)?.is_some();
+                refuse_if(replaced, change)
+            }
+        }
+    }
+
+    fn apply_data(&mut self, client: &ClientId, collection: Collection, change: &Change) -> Result<(), StoreError> {
+        let key = record_key(client, collection, change.id.bytes());
+        let bytes = match change.kind {
+            ChangeKind::Insert => encode(&change.fields)?,
+            ChangeKind::Set => {
+                let stored = self.records.get(&key[..]).map_err(failed)?;
+                let stored =
+                    stored.ok_or_else(|| StoreError::Internal(format!("no record {} to change", change.id)))?;
+                let mut record = decode::<Document>(stored.value())?;
+                record.extend(change.fields.clone());
+                encode(&record)?
+            }
+        };
+        let replaced = self.records.insert(&key[..], &bytes[..]).map_err(failed)?.is_some();
+        refuse_if(replaced && change.kind == ChangeKind::Insert, change)?;
+        self.index(client, collection, &change.fields)
+    }
+
+    /// Makes a commit the client's newest.
+    pub fn advance(
+        &mut self,
+        client: &ClientId,
+        revision: Revision,
+        next_invoice: Option<i64>,
+    ) -> Result<(), StoreError> {
+        let next_invoice = next_invoice.map_or_else(|| counters(&self.clients, client).map(|(_, next)| next), Ok)?;
+        self.set_counters(client, revision, next_invoice)
+    }
+
+    /// Sets the client's revision and the number of its next invoice.
+    pub fn set_counters(&mut self, client: &ClientId, revision: Revision, next_invoice: i64) -> Result<(), StoreError> {
+        self.clients.insert(&client_key(client)[..], (revision.0, next_invoice)).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Keeps a receipt under its key.
+    pub fn remember(&mut self, client: &ClientId, receipt: &StoredReceipt) -> Result<(), StoreError> {
+        let key = receipt_key(client, &receipt.key);
+        let bytes = encode(&records::document(receipt)?)?;
+        self.receipts.insert(&key[..], &bytes[..]).map_err(failed)?;
+        let age = receipt.created_at.date_time().timestamp_millis();
+        self.receipt_ages.insert((age, &key[..]), ()).map_err(failed)?;
+        Ok(())
+    }
+
+    fn index(&mut self, client: &ClientId, collection: Collection, fields: &Document) -> Result<(), StoreError> {
+        if let (Collection::Invoices, Ok(number)) = (collection, fields.get_str("invoiceNumber")) {
+            self.numbers.insert(&number_key(client, number)[..], ()).map_err(failed)?;
+        }
+        if let (Collection::PurchaseHistories, Ok(invoice)) = (collection, fields.get_object_id("invoiceId")) {
+            self.purchased.insert(&purchased_key(client, InvoiceId(invoice))[..], ()).map_err(failed)?;
+        }
+        Ok(())
     }
 }
 
@@ -244,7 +314,7 @@ impl ReceiptSweep {
     }
 }
 
-fn remove_receipts_before(age: i64, tables: &mut Tables<'_>) -> Result<usize, StoreError> {
+fn remove_receipts_before(age: i64, tables: &mut WritableTables<'_>) -> Result<usize, StoreError> {
     let mut old = Vec::new();
     for entry in tables.receipt_ages.range(..(age, &[][..])).map_err(failed)?.take(ReceiptSweep::MOST) {
         let (age, key) = {
@@ -259,6 +329,10 @@ fn remove_receipts_before(age: i64, tables: &mut Tables<'_>) -> Result<usize, St
         tables.receipts.remove(&key[..]).map_err(failed)?;
     }
     Ok(old.len())
+}
+
+fn refuse_if(exists: bool, change: &Change) -> Result<(), StoreError> {
+    if exists { Err(StoreError::Internal(format!("a record {} exists already", change.id))) } else { Ok(()) }
 }
 
 /// A client's revision and the number of its next invoice.
@@ -286,6 +360,10 @@ fn record_key(client: &ClientId, collection: Collection, id: [u8; 12]) -> [u8; 2
 
 fn receipt_key(client: &ClientId, key: &IdempotencyKey) -> Vec<u8> {
     [&client_key(client)[..], key.as_str().as_bytes()].concat()
+}
+
+fn local_key(client: &ClientId, local_id: &str) -> Vec<u8> {
+    [&client_key(client)[..], local_id.as_bytes()].concat()
 }
 
 fn number_key(client: &ClientId, number: &str) -> Vec<u8> {

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::super::records;
 use super::super::{ExecuteError, Outcome, StoreError};
 use super::failed;
-use super::tables::{ReceiptSweep, Tables};
+use super::tables::{ReceiptSweep, Tables, WritableTables};
 use crate::failpoint::{self, Point};
 use crate::model::ClientId;
 use crate::plan::{Decision, Plan, Planner, Reject};
@@ -108,8 +108,7 @@ fn try_commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, 
         results.push(match job.planner.plan(&snapshot) {
             Ok(Decision::Commit(plan)) => {
                 failpoint::reached(Point::AfterPlanning);
-                apply(&job.client, &plan, &mut tables)?;
-                wrote = true;
+                wrote |= apply(&job.client, &plan, &mut tables)?;
                 Ok(Outcome { receipt: plan.receipt, replayed: false })
             }
             Ok(Decision::Replay(receipt)) => Ok(Outcome { receipt: *receipt, replayed: true }),
@@ -126,13 +125,19 @@ fn try_commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, 
     Ok(results)
 }
 
-fn apply(client: &ClientId, plan: &Plan, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+/// Applies a plan. False if there was nothing to write.
+fn apply(client: &ClientId, plan: &Plan, tables: &mut WritableTables<'_>) -> Result<bool, StoreError> {
     for change in records::changes(client, plan)? {
         tables.apply(client, &change)?;
         failpoint::reached(Point::MidApply);
     }
-    tables.advance(client, plan.receipt.revision, plan.next_invoice)?;
-    plan.remember.as_ref().map_or(Ok(()), |receipt| tables.remember(client, receipt))
+    if !plan.writes.is_empty() {
+        tables.advance(client, plan.receipt.revision, plan.next_invoice)?;
+    }
+    if let Some(receipt) = &plan.remember {
+        tables.remember(client, receipt)?;
+    }
+    Ok(!plan.writes.is_empty() || plan.remember.is_some())
 }
 
 fn run_alone(database: &Database, job: Job) {

@@ -81,12 +81,22 @@ impl From<Error> for Failure {
     }
 }
 
+impl Failure {
+    /// The failure of something that no rule was asked about.
+    pub fn of_the_store(self) -> StoreError {
+        match self {
+            Self::Rejected(reject) => StoreError::Internal(reject.to_string()),
+            Self::Store(error) => error,
+            Self::Driver(error) | Self::Overtaken(error) => error.into(),
+        }
+    }
+}
+
 impl From<Failure> for ExecuteError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Rejected(reject) => reject.into(),
-            Failure::Store(error) => error.into(),
-            Failure::Driver(error) | Failure::Overtaken(error) => StoreError::from(error).into(),
+            other => other.of_the_store().into(),
         }
     }
 }

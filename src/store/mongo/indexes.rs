@@ -9,7 +9,7 @@ use mongodb::options::IndexOptions;
 use mongodb::{Database, IndexModel};
 
 use super::error::{code, describe};
-use super::{CLIENTS, INTENTS, RECEIPTS};
+use super::{CLIENTS, INTENTS, LOCAL_IDS, RECEIPTS};
 use crate::model::Collection;
 
 /// Makes what is missing. Several server processes may do so at once, and what a database has already,
@@ -24,7 +24,9 @@ pub(super) async fn ensure(db: &Database, receipt_days: u32) -> Result<()> {
     make(db, Collection::PurchaseHistories.name(), doc! { "clientId": 1, "invoiceId": 1 }, IndexOptions::default())
         .await?;
     make(db, INTENTS, doc! { "clientId": 1 }, IndexOptions::default()).await?;
-    make(db, RECEIPTS, doc! { "clientId": 1, "key": 1 }, IndexOptions::builder().unique(true).build()).await?;
+    let unique = || IndexOptions::builder().unique(true).build();
+    make(db, RECEIPTS, doc! { "clientId": 1, "key": 1 }, unique()).await?;
+    make(db, LOCAL_IDS, doc! { "clientId": 1, "localId": 1 }, unique()).await?;
     expire_receipts(db, receipt_days).await
 }
 
@@ -32,7 +34,7 @@ pub(super) async fn ensure(db: &Database, receipt_days: u32) -> Result<()> {
 async fn make_collections(db: &Database) -> Result<()> {
     const NAMESPACE_EXISTS: i32 = 48;
     let existing = db.list_collection_names().await?;
-    let names = Collection::ALL.map(Collection::name).into_iter().chain([CLIENTS, RECEIPTS, INTENTS]);
+    let names = Collection::ALL.map(Collection::name).into_iter().chain([CLIENTS, RECEIPTS, LOCAL_IDS, INTENTS]);
     for name in names.filter(|name| !existing.iter().any(|existing| existing == name)) {
         ignore(db.create_collection(name).await, &[NAMESPACE_EXISTS])?;
     }

@@ -18,10 +18,10 @@ use super::error::{DUPLICATE_KEY, code};
 use super::find::{find, in_few_batches};
 use super::update::journaled;
 use crate::clock;
-use crate::model::{ClientId, Collection};
+use crate::model::ClientId;
 use crate::plan::Plan;
 use crate::store::StoreError;
-use crate::store::records::{Change, ChangeKind, changes, document};
+use crate::store::records::{Change, ChangeKind, Table, changes, document};
 
 /// A decided batch.
 #[derive(Debug)]
@@ -108,13 +108,13 @@ impl Intent {
         self.head.receipt.as_ref()
     }
 
-    /// The new records by collection.
-    pub fn inserted(&self) -> BTreeMap<Collection, Vec<ObjectId>> {
+    /// The new records by where they are kept.
+    pub fn inserted(&self) -> BTreeMap<Table, Vec<ObjectId>> {
         let mut ids = BTreeMap::<_, Vec<_>>::new();
-        for Change { collection, id, .. } in
+        for Change { table, id, .. } in
             self.steps.iter().map(|step| &step.change).filter(|change| change.kind == ChangeKind::Insert)
         {
-            ids.entry(*collection).or_default().push(*id);
+            ids.entry(*table).or_default().push(*id);
         }
         ids
     }

@@ -1,19 +1,20 @@
 //! From a planner's read set to the snapshot it plans on.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bson::oid::ObjectId;
 use bson::raw::{RawBsonRef, RawDocument};
 use bson::{Bson, Document, doc};
 use mongodb::{ClientSession, Database};
+use serde::de::DeserializeOwned;
 
 use super::error::Failure;
 use super::find::{find, in_few_batches};
-use super::{CLIENTS, DEALERS, RECEIPTS};
-use crate::model::{ClientId, Collection, InvoiceId, Revision};
-use crate::plan::{IdempotencyKey, NumberSearch, ReadSet, Snapshot, StoredReceipt};
+use super::{CLIENTS, DEALERS, LOCAL_IDS, RECEIPTS};
+use crate::model::{ClientId, Collection, IdempotencyKey, InvoiceId, ItemId, LocalId, Revision};
+use crate::plan::{LocalRecord, NumberSearch, ReadSet, Snapshot, StoredReceipt};
 use crate::store::StoreError;
-use crate::store::records::{stored_invoice, stored_item};
+use crate::store::records::{named_by_local_ids, stored_invoice, stored_item};
 
 /// A client's own document: what its next batch goes on from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,17 +64,18 @@ pub(super) async fn load(
     let snapshot = Snapshot { revision: counter.revision, next_invoice: counter.next_invoice, ..Snapshot::default() };
     let mut loader =
         Loader { db, session, client: client.object_id(), loaded: Loaded { snapshot, revisions: HashMap::new() } };
-    loader.items(reads).await?;
-    loader.invoices(reads).await?;
+    // First, because they name items and invoices.
+    loader.local_ids(&reads.local_ids).await?;
+    let (items, invoices) = named_by_local_ids(&loader.loaded.snapshot, reads);
+    loader.items(&items).await?;
+    loader.invoices(&invoices).await?;
     loader.loaded.snapshot.groups =
         loader.existing(Collection::ItemGroups.name(), ids(&reads.groups, |id| id.0)).await?;
     loader.loaded.snapshot.customers =
         loader.existing(Collection::ClientCustomers.name(), ids(&reads.customers, |id| id.0)).await?;
     loader.loaded.snapshot.dealers = loader.existing(DEALERS, ids(&reads.dealers, |id| id.0)).await?;
     loader.numbers(counter.next_invoice, reads.free_numbers).await?;
-    if let Some(key) = &reads.receipt {
-        loader.receipt(key).await?;
-    }
+    loader.receipts(&reads.receipts).await?;
     Ok(loader.loaded)
 }
 
@@ -88,7 +90,7 @@ impl Loader<'_> {
     /// The most ids that one find names.
     const MOST_IDS: usize = 10_000;
 
-    async fn items(&mut self, reads: &ReadSet) -> Result<(), Failure> {
+    async fn items(&mut self, wanted: &BTreeSet<ItemId>) -> Result<(), Failure> {
         let fields = ["name", "price", "stock", "revision"];
         let (mut items, mut revisions) = (HashMap::new(), HashMap::new());
         let take = |record: &RawDocument| {
@@ -97,14 +99,14 @@ impl Loader<'_> {
                 revisions.insert(id, revision(record));
             }
         };
-        self.by_ids(Collection::Items.name(), "_id", ids(&reads.items, |id| id.0), &fields, take).await?;
+        self.by_ids(Collection::Items.name(), "_id", ids(wanted, |id| id.0), &fields, take).await?;
         self.loaded.snapshot.items = items;
         self.loaded.revisions.extend(revisions);
         Ok(())
     }
 
-    async fn invoices(&mut self, reads: &ReadSet) -> Result<(), Failure> {
-        let purchased = self.purchased(reads).await?;
+    async fn invoices(&mut self, wanted: &BTreeSet<InvoiceId>) -> Result<(), Failure> {
+        let purchased = self.purchased(wanted).await?;
         let fields = ["totalAmount", "paidAmount", "clientCustomerId", "clientCustomerPhone", "revision"];
         let (mut invoices, mut revisions) = (HashMap::new(), HashMap::new());
         let take = |record: &RawDocument| {
@@ -113,17 +115,17 @@ impl Loader<'_> {
                 revisions.insert(id, revision(record));
             }
         };
-        self.by_ids(Collection::Invoices.name(), "_id", ids(&reads.invoices, |id| id.0), &fields, take).await?;
+        self.by_ids(Collection::Invoices.name(), "_id", ids(wanted, |id| id.0), &fields, take).await?;
         self.loaded.snapshot.invoices = invoices;
         self.loaded.revisions.extend(revisions);
         Ok(())
     }
 
     /// Which of the invoices are in the purchase history.
-    async fn purchased(&mut self, reads: &ReadSet) -> Result<HashSet<InvoiceId>, Failure> {
+    async fn purchased(&mut self, invoices: &BTreeSet<InvoiceId>) -> Result<HashSet<InvoiceId>, Failure> {
         let mut purchased = HashSet::new();
         let take = |record: &RawDocument| purchased.extend(object_id(record, "invoiceId").map(InvoiceId));
-        let ids = ids(&reads.invoices, |id| id.0);
+        let ids = ids(invoices, |id| id.0);
         self.by_ids(Collection::PurchaseHistories.name(), "invoiceId", ids, &["invoiceId"], take).await?;
         Ok(purchased)
     }
@@ -154,15 +156,39 @@ impl Loader<'_> {
         Ok(())
     }
 
-    async fn receipt(&mut self, key: &IdempotencyKey) -> Result<(), Failure> {
-        let mut found = None;
-        let take =
-            |record: &RawDocument| found = Some(bson::deserialize_from_slice::<StoredReceipt>(record.as_bytes()));
-        let filter = doc! { "clientId": self.client, "key": key.as_str() };
-        self.find(RECEIPTS, filter, &["key", "fingerprint", "createdAt", "receipt"], take).await?;
-        let unreadable = |_| Failure::Store(StoreError::Internal("a stored receipt is unreadable".to_owned()));
-        self.loaded.snapshot.receipt = found.transpose().map_err(unreadable)?;
+    async fn receipts(&mut self, keys: &BTreeSet<IdempotencyKey>) -> Result<(), Failure> {
+        let names = keys.iter().map(IdempotencyKey::as_str).collect();
+        let fields = ["key", "fingerprint", "createdAt", "receipt"];
+        let receipts: Vec<StoredReceipt> = self.named(RECEIPTS, "key", names, &fields).await?;
+        self.loaded.snapshot.receipts = receipts.into_iter().map(|stored| (stored.key.clone(), stored)).collect();
         Ok(())
+    }
+
+    /// What is known of local ids.
+    async fn local_ids(&mut self, local_ids: &BTreeSet<LocalId>) -> Result<(), Failure> {
+        let names = local_ids.iter().map(LocalId::as_str).collect();
+        let fields = ["localId", "kind", "content", "revision"];
+        let known: Vec<LocalRecord> = self.named(LOCAL_IDS, "localId", names, &fields).await?;
+        self.loaded.snapshot.local_ids = known.into_iter().map(|known| (known.local_id.clone(), known)).collect();
+        Ok(())
+    }
+
+    /// Records of our own that are found by a name.
+    async fn named<T: DeserializeOwned + Send>(
+        &mut self,
+        collection: &str,
+        name_field: &str,
+        names: Vec<&str>,
+        fields: &[&str],
+    ) -> Result<Vec<T>, Failure> {
+        let mut found = Vec::new();
+        for names in names.chunks(Self::MOST_IDS) {
+            let take = |record: &RawDocument| found.push(bson::deserialize_from_slice(record.as_bytes()));
+            let filter = doc! { "clientId": self.client, name_field: { "$in": names } };
+            self.find(collection, filter, fields, take).await?;
+        }
+        let unreadable = |_| StoreError::Internal(format!("a record of {collection} is unreadable")).into();
+        found.into_iter().collect::<Result<_, bson::error::Error>>().map_err(unreadable)
     }
 
     async fn by_ids(

@@ -29,17 +29,19 @@ use tokio::time::timeout;
 
 pub use options::{MongoOptions, check_url};
 
+use super::records::{OwnTable, Table};
 use super::{ExecuteError, Health, Outcome, Store, StoreError};
 use crate::dataset::Dataset;
 use crate::model::ClientId;
-use crate::plan::Planner;
+use crate::plan::{Planner, ReadSet, Snapshot};
 use client_queue::{ClientQueue, Gate};
 use orphans::Orphans;
 
-/// Our own collections, beside those of [`crate::model::Collection`]: each client's counter, receipts,
-/// and on a lone mongod the intents.
+/// Our own collections, beside those of [`crate::model::Collection`]: each client's counter, receipts, what
+/// local ids stand for, and on a lone mongod the intents.
 const CLIENTS: &str = "syncclients";
 const RECEIPTS: &str = "syncreceipts";
+const LOCAL_IDS: &str = "synclocalids";
 const INTENTS: &str = "syncintents";
 /// Another service's collection, in which dealers are looked up.
 const DEALERS: &str = "dealers";
@@ -115,6 +117,19 @@ impl Store for MongoStore {
         .await
     }
 
+    async fn snapshot(&self, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
+        match self.topology {
+            Topology::Transactional => {
+                let _pass = within(LONGEST_WAIT, self.datasets.pass()).await?;
+                within(DEADLINE, dataset::planned_on(&self.db, client, reads)).await
+            }
+            Topology::Standalone => {
+                let _turn = within(LONGEST_WAIT, self.batches.turn(client.object_id())).await?;
+                within(DEADLINE, standalone::snapshot(&self.db, client, reads)).await
+            }
+        }
+    }
+
     async fn dataset(&self, client: &ClientId) -> Result<Dataset, StoreError> {
         let client = client.object_id();
         match self.topology {
@@ -151,6 +166,15 @@ impl Topology {
         }
         let is_transactional = hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid");
         Ok(if is_transactional { Self::Transactional } else { Self::Standalone })
+    }
+}
+
+impl Table {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Data(collection) => collection.name(),
+            Self::Own(OwnTable::LocalIds) => LOCAL_IDS,
+        }
     }
 }
 

@@ -14,15 +14,15 @@ use bson::{Document, doc};
 use mongodb::Database;
 
 use super::client_queue::ClientQueue;
-use super::error::{DUPLICATE_KEY, describe};
+use super::error::{DUPLICATE_KEY, Failure, describe};
 use super::intent::{Intent, Step, pending, sweep_parts};
 use super::load::{Counter, load};
 use super::update::{Refused, journaled, update};
 use super::{CLIENTS, RECEIPTS};
 use crate::failpoint::{self, Point};
 use crate::model::ClientId;
-use crate::plan::{Decision, Planner};
-use crate::store::records::{Change, ChangeKind};
+use crate::plan::{Decision, Plan, Planner, ReadSet, Snapshot};
+use crate::store::records::{Change, ChangeKind, document};
 use crate::store::{ExecuteError, Outcome, StoreError};
 
 /// Loads, plans and commits one batch.
@@ -38,6 +38,9 @@ pub(super) async fn execute(db: &Database, client: &ClientId, planner: &dyn Plan
             Decision::Replay(receipt) => return Ok(Outcome { receipt: *receipt, replayed: true }),
         };
         failpoint::reached(Point::AfterPlanning);
+        if plan.writes.is_empty() {
+            return Ok(remember_only(db, client, *plan).await?);
+        }
         let mut intent = Intent::new(client, &plan, &loaded.revisions)?;
         if intent.store(db).await.map_err(StoreError::from)? {
             let applied = apply(db, &intent).await.map_err(unfinished)?;
@@ -50,6 +53,22 @@ pub(super) async fn execute(db: &Database, client: &ClientId, planner: &dyn Plan
         }
         tracing::debug!(%client, "the revision is taken by a batch that was given up for lost; planning again");
     }
+}
+
+/// What a planner would be given now.
+pub(super) async fn snapshot(db: &Database, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
+    finish_pending(db, client.object_id()).await?;
+    let counter = Counter::load(db, None, client.object_id()).await?;
+    Ok(load(db, None, client, counter, reads).await.map_err(Failure::of_the_store)?.snapshot)
+}
+
+/// Keeps the receipt of a batch that has nothing to write. One document needs no intent.
+async fn remember_only(db: &Database, client: &ClientId, plan: Plan) -> Result<Outcome, StoreError> {
+    if let Some(receipt) = plan.remember {
+        let statement = remember(client.object_id(), &document(&receipt)?);
+        run(db, RECEIPTS, &[statement], &["clientId", "key"]).await.map_err(not_now)?;
+    }
+    Ok(Outcome { receipt: plan.receipt, replayed: false })
 }
 
 /// Finishes the batches of a client that were decided and not applied.
@@ -127,9 +146,9 @@ async fn insert(db: &Database, intent: &Intent) -> Result<(), Unapplied> {
 
 /// Takes the new records of an intent back.
 async fn withdraw(db: &Database, intent: &Intent) -> Result<(), StoreError> {
-    for (collection, ids) in intent.inserted() {
+    for (table, ids) in intent.inserted() {
         let made_here = doc! { "_id": { "$in": ids }, "clientId": intent.client(), "revision": intent.revision() };
-        db.collection::<Document>(collection.name()).delete_many(made_here).write_concern(journaled()).await?;
+        db.collection::<Document>(table.name()).delete_many(made_here).write_concern(journaled()).await?;
     }
     Ok(())
 }
@@ -177,7 +196,7 @@ async fn run(db: &Database, collection: &str, statements: &[Document], own_key: 
 fn by_collection(intent: &Intent, kind: ChangeKind) -> BTreeMap<&'static str, Vec<Document>> {
     let mut statements = BTreeMap::<_, Vec<_>>::new();
     for step in intent.steps.iter().filter(|step| step.change.kind == kind) {
-        statements.entry(step.change.collection.name()).or_default().push(statement(intent.client(), step));
+        statements.entry(step.change.table.name()).or_default().push(statement(intent.client(), step));
     }
     statements
 }

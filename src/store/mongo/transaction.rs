@@ -16,7 +16,7 @@ use super::update::update;
 use super::{CLIENTS, RECEIPTS};
 use crate::clock;
 use crate::failpoint::{self, Point};
-use crate::model::{ClientId, Collection};
+use crate::model::ClientId;
 use crate::plan::{Decision, Plan, Planner, ReadSet, Receipt, StoredReceipt};
 use crate::store::records::{Change, ChangeKind, changes, document};
 use crate::store::{ExecuteError, Outcome, StoreError};
@@ -56,8 +56,8 @@ pub(super) async fn execute(
 enum Filled {
     /// Everything is written, and the commit is outstanding.
     Written(Receipt),
-    /// There is nothing to write.
-    Replayed(Receipt),
+    /// There is nothing to write, and this is the answer.
+    Nothing(Outcome),
 }
 
 async fn attempt(
@@ -75,9 +75,9 @@ async fn attempt(
             failpoint::reached(Point::AfterCommit);
             Ok(Outcome { receipt, replayed: false })
         }
-        Ok(Filled::Replayed(receipt)) => {
+        Ok(Filled::Nothing(outcome)) => {
             session.abort_transaction().await?;
-            Ok(Outcome { receipt, replayed: true })
+            Ok(outcome)
         }
         Err(failure) => {
             session.abort_transaction().await?;
@@ -98,12 +98,15 @@ async fn fill(
     let loaded = load(db, Some(&mut *session), client, counter, reads).await?;
     failpoint::reached(Point::BeforePlanning);
     match planner.plan(&loaded.snapshot)? {
+        Decision::Commit(plan) if plan.writes.is_empty() && plan.remember.is_none() => {
+            Ok(Filled::Nothing(Outcome { receipt: plan.receipt, replayed: false }))
+        }
         Decision::Commit(plan) => {
             failpoint::reached(Point::AfterPlanning);
             write(db, session, client, &plan).await?;
             Ok(Filled::Written(plan.receipt))
         }
-        Decision::Replay(receipt) => Ok(Filled::Replayed(*receipt)),
+        Decision::Replay(receipt) => Ok(Filled::Nothing(Outcome { receipt: *receipt, replayed: true })),
     }
 }
 
@@ -126,13 +129,19 @@ async fn bump(db: &Database, session: &mut ClientSession, client: &ClientId) -> 
 async fn write(db: &Database, session: &mut ClientSession, client: &ClientId, plan: &Plan) -> Result<(), Failure> {
     for (collection, writes) in by_collection(client, changes(client, plan)?) {
         if !writes.inserts.is_empty() {
-            db.collection::<Document>(collection.name()).insert_many(writes.inserts).session(&mut *session).await?;
+            db.collection::<Document>(collection).insert_many(writes.inserts).session(&mut *session).await?;
         }
-        set(db, session, collection.name(), &writes.sets).await?;
+        set(db, session, collection, &writes.sets).await?;
         failpoint::reached(Point::MidApply);
     }
-    if let Some(next) = plan.next_invoice {
-        let statement = doc! { "q": { "_id": client.object_id() }, "u": { "$set": { "nextInvoice": next } } };
+    let mut counter = Document::new();
+    counter.extend(plan.next_invoice.map(|next| ("nextInvoice".to_owned(), next.into())));
+    if plan.writes.is_empty() {
+        // Only a receipt is written, and that takes no revision.
+        counter.insert("revision", plan.receipt.revision.0);
+    }
+    if !counter.is_empty() {
+        let statement = doc! { "q": { "_id": client.object_id() }, "u": { "$set": counter } };
         set(db, session, CLIENTS, &[statement]).await?;
     }
     if let Some(receipt) = &plan.remember {
@@ -148,10 +157,10 @@ struct Writes {
     sets: Vec<Document>,
 }
 
-fn by_collection(client: &ClientId, changes: Vec<Change>) -> BTreeMap<Collection, Writes> {
+fn by_collection(client: &ClientId, changes: Vec<Change>) -> BTreeMap<&'static str, Writes> {
     let mut writes = BTreeMap::<_, Writes>::new();
-    for Change { collection, id, kind, fields } in changes {
-        let writes = writes.entry(collection).or_default();
+    for Change { table, id, kind, fields } in changes {
+        let writes = writes.entry(table.name()).or_default();
         match kind {
             ChangeKind::Insert => writes.inserts.push(fields),
             ChangeKind::Set => {

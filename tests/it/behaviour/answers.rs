@@ -104,7 +104,7 @@ on_every_engine! {
         let expected = concat!(
             r#"{"success":true,"message":"Sync completed successfully","#,
             r#""summary":{"itemsCreated":0,"itemsUpdated":0,"itemsDeleted":0,"#,
-            r#""invoicesCreated":0,"paymentsCreated":0},"#,
+            r#""invoicesCreated":0,"paymentsCreated":0,"alreadyApplied":0},"#,
             r#""synced":{"itemsCreated":[],"itemsUpdated":[],"itemsDeleted":[],"#,
             r#""invoicesCreated":[],"paymentsCreated":[]},"#,
             r#""idMap":{"items":{},"invoices":{},"payments":{}},"warnings":[],"revision":0,"#,

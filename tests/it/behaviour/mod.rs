@@ -7,5 +7,7 @@ mod concurrency;
 pub mod errors;
 mod hostile;
 mod idempotency;
+mod local_ids;
 mod rules;
 mod tenancy;
+mod validate;

@@ -56,6 +56,7 @@ impl Planner for Broken {
         let now = clock::now();
         plan.writes.push(Write::InsertPayment(Payment {
             id: self.taken,
+            local_id: None,
             invoice_id: InvoiceId(self.taken.0),
             amount: Amount::whole(1),
             method: String::new(),

@@ -1,14 +1,15 @@
 //! A pure book in place of a store: it answers read sets, and writes down plans.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 
 use bson::oid::ObjectId;
 use viveka_sync::model::{
-    CustomerId, DealerId, GroupId, Invoice, InvoiceId, Item, ItemId, Payment, PaymentId, Purchase, PurchaseId, Revision,
+    CustomerId, DealerId, GroupId, IdempotencyKey, Invoice, InvoiceId, Item, ItemId, LocalId, Payment, PaymentId,
+    Purchase, PurchaseId, Revision,
 };
 use viveka_sync::plan::{
-    IdempotencyKey, NumberSearch, Plan, ReadSet, Settlement, Snapshot, StoredInvoice, StoredItem, StoredReceipt, Write,
+    LocalRecord, NumberSearch, Plan, ReadSet, Settlement, Snapshot, StoredInvoice, StoredItem, StoredReceipt, Write,
 };
 
 /// Everything of one client.
@@ -26,6 +27,7 @@ pub struct Book {
     pub customers: Vec<CustomerId>,
     pub dealers: Vec<DealerId>,
     pub receipts: BTreeMap<IdempotencyKey, StoredReceipt>,
+    pub local_ids: BTreeMap<LocalId, LocalRecord>,
     pub next_invoice: i64,
     pub revision: Revision,
 }
@@ -33,20 +35,25 @@ pub struct Book {
 impl Book {
     /// Just what a planner asked for, as a store loads it.
     pub fn answer(&self, reads: &ReadSet) -> Snapshot {
-        let whole = self.whole(reads.receipt.as_ref());
+        let whole = self.whole();
+        let local_ids: HashMap<_, _> =
+            whole.local_ids.into_iter().filter(|(id, _)| reads.local_ids.contains(id)).collect();
+        let named = |id: ObjectId| local_ids.values().any(|known| known.id == id);
         Snapshot {
-            items: whole.items.into_iter().filter(|(id, _)| reads.items.contains(id)).collect(),
-            invoices: whole.invoices.into_iter().filter(|(id, _)| reads.invoices.contains(id)).collect(),
+            items: whole.items.into_iter().filter(|(id, _)| reads.items.contains(id) || named(id.0)).collect(),
+            invoices: whole.invoices.into_iter().filter(|(id, _)| reads.invoices.contains(id) || named(id.0)).collect(),
             groups: known(&self.groups, &reads.groups),
             customers: known(&self.customers, &reads.customers),
             dealers: known(&self.dealers, &reads.dealers),
             taken_numbers: self.search(reads.free_numbers),
+            receipts: whole.receipts.into_iter().filter(|(key, _)| reads.receipts.contains(key)).collect(),
+            local_ids,
             ..whole
         }
     }
 
     /// Everything that there is, whether or not somebody asked for it.
-    pub fn whole(&self, key: Option<&IdempotencyKey>) -> Snapshot {
+    pub fn whole(&self) -> Snapshot {
         Snapshot {
             revision: self.revision,
             next_invoice: self.next_invoice,
@@ -56,7 +63,8 @@ impl Book {
             customers: self.customers.iter().copied().collect(),
             dealers: self.dealers.iter().copied().collect(),
             taken_numbers: self.numbers(),
-            receipt: key.and_then(|key| self.receipts.get(key).cloned()),
+            local_ids: self.local_ids.clone().into_iter().collect(),
+            receipts: self.receipts.clone().into_iter().collect(),
         }
     }
 
@@ -102,6 +110,7 @@ impl Book {
             }
             Write::InsertPayment(payment) => drop(self.payments.insert(payment.id, payment)),
             Write::InsertPurchase(purchase) => drop(self.purchases.insert(purchase.id, purchase)),
+            Write::InsertLocalId(record) => drop(self.local_ids.insert(record.local_id.clone(), record)),
         }
     }
 
@@ -150,7 +159,7 @@ pub fn made_ids(plan: &Plan) -> Vec<ObjectId> {
         Write::InsertInvoice(invoice) => Some(invoice.id.0),
         Write::InsertPayment(payment) => Some(payment.id.0),
         Write::InsertPurchase(purchase) => Some(purchase.id.0),
-        Write::UpdateItem(..) | Write::SettleInvoice(..) => None,
+        Write::UpdateItem(..) | Write::SettleInvoice(..) | Write::InsertLocalId(_) => None,
     };
     plan.writes.iter().filter_map(made).collect()
 }
@@ -164,6 +173,7 @@ pub fn touched(write: &Write) -> ObjectId {
         Write::SettleInvoice(id, _) => id.0,
         Write::InsertPayment(payment) => payment.id.0,
         Write::InsertPurchase(purchase) => purchase.id.0,
+        Write::InsertLocalId(record) => record.id,
     }
 }
 

@@ -169,7 +169,7 @@ fn preview(mut body: Value, book: &Book) -> Option<Plan> {
     }
     let batch = Batch::parse(body.to_string().as_bytes(), &client(), usize::MAX).ok()?;
     let stamp = Stamp::take(batch.ids());
-    match SyncPlanner::new(Arc::new(batch), stamp).plan(&book.whole(None)).ok()? {
+    match SyncPlanner::new(Arc::new(batch), stamp).plan(&book.whole()).ok()? {
         Decision::Commit(plan) => Some(*plan).filter(|plan| !made_ids(plan).is_empty()),
         Decision::Replay(_) => None,
     }

@@ -59,6 +59,7 @@ fn amount(units: i64, places: u32) -> Amount {
 fn put((price, stock, readable): Shelf, index: u8, book: &mut Book) {
     let item = Item {
         id: id::<ItemId>(0x11, index),
+        local_id: None,
         group_id: None,
         name: format!("Item {index}"),
         price: amount(price.into(), 4),
@@ -83,6 +84,7 @@ fn file((total, percent, customer, number, readable, early): Bill, index: u8, bo
     let paid_amount = amount(i64::from(total) * i64::from(percent), 4);
     let invoice = Invoice {
         id: id::<InvoiceId>(0x22, index),
+        local_id: None,
         // The last of these customers is known to nobody.
         client_customer_id: customer.map(|customer| id(0xcc, customer)),
         client_customer_name: String::new(),

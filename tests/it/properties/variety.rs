@@ -76,6 +76,7 @@ fn facts(step: &Step, plan: &Plan) -> Vec<&'static str> {
         WarningKind::UnknownField { .. } => "unknown_field",
         WarningKind::UnknownReference { .. } => "unknown_reference",
         WarningKind::InsufficientStock { .. } => "insufficient_stock",
+        WarningKind::AlreadyApplied { .. } => "already_applied",
         WarningKind::WarningsOmitted { .. } => "warnings_omitted",
     }));
     let synced = &plan.receipt.synced;
@@ -105,6 +106,7 @@ fn written(write: &Write) -> Option<&'static str> {
         Write::UpdateItem(..) => Some("updates a stored item"),
         Write::SettleInvoice(_, settlement) if settlement.is_finalized => Some("finalizes a stored invoice"),
         Write::SettleInvoice(..) => Some("settles a stored invoice"),
+        Write::InsertLocalId(_) => Some("a local id"),
         Write::InsertPurchase(_) => Some("purchase"),
         Write::InsertItem(_) | Write::InsertInvoice(_) | Write::InsertPayment(_) => None,
     }

@@ -1,0 +1,60 @@
+//! The wire shape of a question about what was committed.
+
+use super::invalid::{Invalid, ProblemCode, Problems};
+use super::reader::{Reader, Report};
+use super::{read_body, root};
+use crate::model::{ClientId, IdempotencyKey, LocalId};
+
+/// Keys and local ids of which a phone wants to know whether they are in the books.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inquiry {
+    /// Of batches.
+    pub keys: Vec<IdempotencyKey>,
+    /// Of records.
+    pub local_ids: Vec<LocalId>,
+}
+
+impl Inquiry {
+    /// The most keys and local ids together.
+    pub const MOST: usize = 1000;
+
+    /// Reads a request body. No body at all asks nothing.
+    ///
+    /// # Errors
+    /// [`Invalid`], with all problems of shape at once.
+    pub fn parse(body: &[u8], client: &ClientId, max_operations: usize) -> Result<Self, Invalid> {
+        let body = read_body(body, client, max_operations)?;
+        let mut report = Report::default();
+        let mut inquiry = Self::default();
+        if let Some(mut reader) = Reader::open(&body, root("The request"), &mut report) {
+            inquiry.keys = names(&mut reader, "keys", "1 to 255", IdempotencyKey::new, &mut report);
+            inquiry.local_ids = names(&mut reader, "localIds", "1 to 64", LocalId::new, &mut report);
+        }
+        if inquiry.keys.len() + inquiry.local_ids.len() > Self::MOST {
+            let message = format!("The request must have at most {} keys and localIds", Self::MOST);
+            report.problem(String::new(), ProblemCode::InvalidLength, message);
+        }
+        Problems::of(report.problems).map_or(Ok(inquiry), |problems| Err(Invalid::Shape(problems)))
+    }
+}
+
+fn names<T>(
+    reader: &mut Reader<'_>,
+    name: &'static str,
+    length: &str,
+    parse: impl Fn(&str) -> Option<T>,
+    report: &mut Report,
+) -> Vec<T> {
+    let mut names = Vec::new();
+    for element in reader.list(name, &format!("The element of {name}"), report) {
+        match element.value.as_str().and_then(|text| parse(text.trim())) {
+            Some(name) => names.push(name),
+            None => {
+                let message = format!("{} must be {length} visible ASCII characters", element.place.subject);
+                let code = if element.value.is_string() { ProblemCode::InvalidLength } else { ProblemCode::WrongType };
+                report.problem(element.place.path, code, message);
+            }
+        }
+    }
+    names
+}

@@ -1,0 +1,73 @@
+//! `POST /api/sync/validate`: what would come of this batch?
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::App;
+use super::auth::Caller;
+use super::body;
+use super::error::ApiError;
+use super::idempotency;
+use crate::batch::{Problems, Reading, Warning};
+use crate::clock::Stamp;
+use crate::plan::{Check, Findings, Group, Summary};
+
+/// Answers what a sync would do, or all that is wrong, and writes nothing.
+///
+/// # Errors
+/// [`ApiError`], as for a sync, if the body is no batch at all.
+pub async fn validate(
+    request: HttpRequest,
+    Caller(client): Caller,
+    payload: web::Payload,
+    app: web::Data<App>,
+) -> Result<HttpResponse, ApiError> {
+    let key = idempotency::key(request.headers())?;
+    let body = body::read(request.headers(), payload, &app).await?;
+    let max_operations = app.limits.max_operations;
+    let bytes = body.len();
+    let reading = app.compute(bytes, move || Reading::of(&body, &client, max_operations)).await??;
+    let stamp = Stamp::take(reading.batch.ids());
+    let check = Check::new(reading, key, stamp);
+    let (store, reads) = (app.store.clone(), check.reads());
+    let before = app.run(async move { store.snapshot(&client, &reads).await }).await??;
+    let findings = app.compute(bytes, move || check.run(&before)).await?;
+    Ok(HttpResponse::Ok().json(Report::from(findings)))
+}
+
+#[derive(Serialize)]
+struct Report {
+    success: bool,
+    valid: bool,
+    errors: Value,
+    warnings: Vec<Value>,
+    summary: Summary,
+    groups: Vec<GroupReport>,
+}
+
+#[derive(Serialize)]
+struct GroupReport {
+    operations: Vec<String>,
+    clean: bool,
+}
+
+impl From<Findings> for Report {
+    fn from(findings: Findings) -> Self {
+        let problems = Problems::of(findings.problems);
+        Self {
+            success: true,
+            valid: problems.is_none(),
+            errors: problems.map_or_else(|| Value::Array(Vec::new()), |problems| problems.to_json()),
+            warnings: findings.warnings.iter().map(Warning::to_json).collect(),
+            summary: findings.summary,
+            groups: findings.groups.into_iter().map(GroupReport::from).collect(),
+        }
+    }
+}
+
+impl From<Group> for GroupReport {
+    fn from(group: Group) -> Self {
+        Self { operations: group.operations, clean: group.is_clean }
+    }
+}
