@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::books::{Books, Inside, Invoice, Item, Payment};
 use crate::device::{Acknowledgement, Fate, Sent};
-use crate::operation::{IDENTITIES, Line, Marker, NewInvoice, Operation, Product, local_id};
+use crate::operation::{Line, Marker, NewInvoice, Operation, Product, local_id};
 use crate::units::Units;
 
 /// What the phones of one shop know.
@@ -251,7 +251,7 @@ impl Audit<'_> {
         let creates = self.expected.commits.iter().flat_map(|(sent, _)| &sent.operations);
         let created: BTreeSet<&Marker> = creates.filter_map(Operation::creates).collect();
         for (marker, found) in items.chain(invoices).chain(payments) {
-            let due = (IDENTITIES && created.contains(marker)).then(|| local_id(marker));
+            let due = created.contains(marker).then(|| local_id(marker));
             self.check(*found == due, || format!("{marker} has the localId {found:?}, not {due:?}"));
         }
     }

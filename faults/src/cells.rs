@@ -8,15 +8,14 @@ mod server_kill;
 mod two_servers;
 mod world;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use viveka_sync::failpoint::Point;
 
-use crate::books::Books;
 use crate::crowd::Crowd;
 use crate::harness::Engine;
+use world::Findings;
 
 /// A cell of the matrix.
 pub struct Cell {
@@ -93,14 +92,15 @@ pub fn all() -> Vec<Cell> {
 
 impl Round {
     /// Adds what a crowd achieved and what the books say.
-    fn close(mut self, crowd: &Crowd, books: Result<(HashMap<String, Books>, HashMap<String, Books>), String>) -> Self {
+    fn close(mut self, crowd: &Crowd, findings: Result<Findings, String>) -> Self {
         self.acknowledged = crowd.acknowledged();
         self.settled = crowd.settled();
-        match books {
-            Ok((pulled, stored)) => {
+        match findings {
+            Ok(Findings { pulled, stored, unreconciled }) => {
                 let commits = stored.values().filter_map(|books| books.inside.as_ref());
                 self.applied = commits.map(|inside| inside.receipts.len()).sum();
                 self.violations.extend(crowd.audit(&pulled, &stored));
+                self.violations.extend(unreconciled);
             }
             Err(why) => self.violations.push(why),
         }

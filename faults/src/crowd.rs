@@ -88,6 +88,15 @@ impl Crowd {
         self.devices.chunks(self.load.phones).map(|phones| pull(&phones[0])).collect()
     }
 
+    /// Where the server says something else of a batch than it said before.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn reconcile(&self) -> Result<Vec<String>, String> {
+        let found: Vec<_> = self.devices.iter().map(Device::reconcile).collect::<Result<_, _>>()?;
+        Ok(found.concat())
+    }
+
     /// All that is wrong with the books, as the server shows them and as the store holds them.
     pub fn audit(&self, pulled: &HashMap<String, Books>, stored: &HashMap<String, Books>) -> Vec<String> {
         let mut found: Vec<String> = self.devices.iter().flat_map(|device| device.violations.clone()).collect();

@@ -1,16 +1,16 @@
 //! A phone: it works through a queue of random batches and sends each until it is answered.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::front::{Front, Progress};
 use crate::harness::{Phone, Request};
-use crate::operation::{IDENTITIES, Marker, Operation, Poison, body, local_id};
+use crate::operation::{Marker, Operation, Poison, body, local_id};
 use crate::queue::{Queue, Shelf};
 
 /// A shop, as its phones share it.
@@ -85,8 +85,8 @@ pub struct Device {
     known: HashMap<Marker, String>,
     /// Batches that were given up for lost, and whose operations went into others.
     abandoned: Vec<Sent>,
-    /// How many of the batches are in the backup.
-    in_backup: usize,
+    /// How many of the batches are in the backup, once there is one.
+    in_backup: Option<usize>,
     attempts: usize,
     rng: ChaCha8Rng,
     front: Arc<Front>,
@@ -104,7 +104,7 @@ impl Device {
             settled: 0,
             known: HashMap::new(),
             abandoned: Vec::new(),
-            in_backup: 0,
+            in_backup: None,
             attempts: index,
             rng,
             front,
@@ -128,31 +128,83 @@ impl Device {
         progress.finished(self.shop.index);
     }
 
-    /// Sends its whole history again, from the first batch on, after a restore of the backup. What is in the backup
-    /// must be answered as it was before, and is not applied again.
+    /// Notes that what was acknowledged so far is in a backup. A later restore loses the records of all that comes
+    /// after it, with their ids, so from now on batches name such records by nothing but their `localId`.
+    pub fn backed_up(&mut self) {
+        self.in_backup = Some(self.sent.len());
+    }
+
+    /// Sends its whole history again, from the first batch on, after a restore of the backup: most batches as they
+    /// were, some under new keys. What is in the backup must be answered with the ids of before.
     pub fn resend(&mut self, progress: &Progress) {
+        let in_backup = self.in_backup.unwrap_or_default();
         for (place, batch) in std::mem::take(&mut self.sent).into_iter().enumerate() {
             let Fate::Acknowledged(before) = batch.fate.clone() else {
                 self.sent.push(batch);
                 continue;
             };
-            self.settle(Sent { fate: Fate::Open, ..batch.clone() }, progress);
-            let Some(Sent { fate: Fate::Acknowledged(now), .. }) = self.sent.last() else { continue };
-            if place < self.in_backup && !(now.replayed && now.revision == before.revision && now.ids == before.ids) {
-                let what = format!("is in the backup as {before:?} and was answered with {now:?}");
-                self.violations.push(format!("{} of client {}: {what}", batch.key, self.shop.client));
+            let (is_kept, is_new) = (place < in_backup, place % 3 == 2);
+            let mut again = Sent { fate: Fate::Open, ..batch.clone() };
+            if is_new {
+                again.key = self.queue.next_key();
+            }
+            if is_new && is_kept {
+                self.sent.push(batch);
+            }
+            self.settle(again, progress);
+            if is_kept {
+                self.check_kept(&before, is_new);
             }
         }
         progress.finished(self.shop.index);
     }
 
-    /// Notes that what was acknowledged so far is in a backup. A later restore loses the records of all that comes
-    /// after it, with their ids; without a `localId` batches therefore refer to no such record from now on.
-    pub fn backed_up(&mut self) {
-        self.in_backup = self.sent.len();
-        if !IDENTITIES {
-            self.queue.become_forgetful();
+    /// The last batch is in the backup, where it came to `before`.
+    fn check_kept(&mut self, before: &Acknowledgement, is_new: bool) {
+        let Some(Sent { key, fate: Fate::Acknowledged(now), .. }) = self.sent.last() else { return };
+        let is_replay = now.replayed && now.revision == before.revision;
+        if now.ids != before.ids || !(is_new || is_replay) {
+            let what = format!("is in the backup as {before:?} and was answered with {now:?}");
+            self.violations.push(format!("{key} of client {}: {what}", self.shop.client));
         }
+    }
+
+    /// Asks the server what became of every batch and of every record, and compares that with what it said before.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn reconcile(&self) -> Result<Vec<String>, String> {
+        let creates = |sent: &Sent| sent.operations.iter().filter_map(Operation::creates).cloned().collect::<Vec<_>>();
+        let keys: Vec<&str> = self.sent.iter().map(|sent| sent.key.as_str()).collect();
+        let local_ids: BTreeSet<String> = self.sent.iter().flat_map(creates).map(|marker| local_id(&marker)).collect();
+        let question = json!({"keys": keys, "localIds": local_ids});
+        let phone = Phone::at(&self.front.url(0), &self.shop.client, PATIENCE);
+        let answer = phone.try_send(Request::new("POST", "/api/sync/reconcile").json(&question));
+        let answer = answer.map_err(|error| error.to_string())?;
+        if answer.status != 200 {
+            return Err(format!("a reconcile is answered with {}", answer.status));
+        }
+        let answer = answer.json();
+        Ok(self.sent.iter().flat_map(|sent| self.reconcile_batch(sent, &answer)).collect())
+    }
+
+    fn reconcile_batch(&self, sent: &Sent, answer: &Value) -> Vec<String> {
+        let (key, of) = (&sent.key, &answer["keys"][&sent.key]);
+        let Fate::Acknowledged(acknowledgement) = &sent.fate else {
+            let is_unknown = of["status"] == "unknown";
+            return if is_unknown { Vec::new() } else { vec![format!("{key} was refused and reconciles to {of}")] };
+        };
+        let mut found = Vec::new();
+        if of["status"] != "committed" || of["revision"] != acknowledgement.revision {
+            found.push(format!("{key} was acknowledged and reconciles to {of}"));
+        }
+        for (marker, id) in &acknowledgement.ids {
+            let of = &answer["localIds"][local_id(marker)];
+            if of["status"] != "committed" || of["id"] != *id {
+                found.push(format!("{marker} was acknowledged as {id} and reconciles to {of}"));
+            }
+        }
+        found
     }
 
     /// Everything of the shop.
@@ -207,7 +259,7 @@ impl Device {
                 Reply::Wrong(why) => return self.violation(&batch, &why),
                 Reply::Lost => {
                     lost = true;
-                    if IDENTITIES && poison.is_none() && !batch.contended && self.rng.random_ratio(1, 4) {
+                    if poison.is_none() && !batch.contended && self.rng.random_ratio(1, 4) {
                         batch = self.batch_anew(batch);
                     }
                 }
@@ -253,7 +305,9 @@ impl Device {
     }
 
     fn acknowledged(&mut self, batch: Sent, acknowledgement: Acknowledgement, lost: bool, progress: &Progress) {
-        self.known.extend(acknowledgement.ids.clone());
+        if self.in_backup.is_none() {
+            self.known.extend(acknowledgement.ids.clone());
+        }
         self.settled += usize::from(lost);
         self.sent.push(Sent { fate: Fate::Acknowledged(acknowledgement), ..batch });
         progress.acknowledged(self.shop.index);
@@ -316,7 +370,7 @@ fn acknowledgement(answer: &Value, replayed: bool, batch: &Sent) -> Reply {
     let mut ids = HashMap::new();
     for marker in batch.operations.iter().filter_map(Operation::creates) {
         let Some(id) = id_of(marker) else { return Reply::Wrong(format!("a 200 without the id of {marker}")) };
-        if IDENTITIES && id_of(&local_id(marker)).as_ref() != Some(&id) {
+        if id_of(&local_id(marker)).as_ref() != Some(&id) {
             return Reply::Wrong(format!("a 200 in which {marker} has another id than its localId"));
         }
         ids.insert(marker.clone(), id);

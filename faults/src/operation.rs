@@ -10,9 +10,6 @@ use crate::units::Units;
 /// The mark of one new record: an item's name, an invoice's notes, a payment's note; also its alias.
 pub type Marker = String;
 
-/// Whether creates carry a `localId`, which makes re-batching under a new key safe.
-pub const IDENTITIES: bool = true;
-
 /// One operation of a batch.
 #[derive(Debug, Clone)]
 pub enum Operation {
@@ -133,9 +130,7 @@ const NOTHING: &str = "ffffffffffffffffffffffff";
 
 fn create(marker: &str, mut fields: Value) -> Value {
     fields["_id"] = marker.into();
-    if IDENTITIES {
-        fields["localId"] = local_id(marker).into();
-    }
+    fields["localId"] = local_id(marker).into();
     fields
 }
 
@@ -166,12 +161,13 @@ struct References<'a> {
 
 impl References<'_> {
     fn to(&self, marker: &Marker) -> String {
-        let by_local_id = IDENTITIES && (marker.len() + self.operations.len()) % 2 == 1;
+        let by_local_id = (marker.len() + self.operations.len()) % 2 == 1;
         let is_new = self.operations.iter().any(|operation| operation.creates() == Some(marker));
         match self.known.get(marker) {
             _ if by_local_id => local_id(marker),
-            Some(id) if !is_new => id.clone(),
-            _ => marker.clone(),
+            _ if is_new => marker.clone(),
+            Some(id) => id.clone(),
+            None => local_id(marker),
         }
     }
 }

@@ -64,14 +64,12 @@ pub struct Queue {
     keys: usize,
     items: Vec<(Marker, Units)>,
     bills: Vec<(Marker, Units)>,
-    /// Whether a batch refers to nothing that it does not make itself, but the shelf.
-    is_forgetful: bool,
 }
 
 impl Queue {
     /// Of the phone with this tag.
     pub fn new(tag: String) -> Self {
-        Self { tag, made: 0, keys: 0, items: Vec::new(), bills: Vec::new(), is_forgetful: false }
+        Self { tag, made: 0, keys: 0, items: Vec::new(), bills: Vec::new() }
     }
 
     /// A key that no other batch has.
@@ -92,10 +90,6 @@ impl Queue {
 
     /// Operations that no record says no to.
     pub fn fill_more(&mut self, shelf: &Shelf, rng: &mut ChaCha8Rng) -> Vec<Operation> {
-        if self.is_forgetful {
-            self.items.clear();
-            self.bills.clear();
-        }
         // The first of a batch makes a record, so that every batch can be counted.
         let mut operations = vec![self.new_invoice(shelf, rng)];
         for _ in 0..rng.random_range(0..6) {
@@ -109,11 +103,6 @@ impl Queue {
             operations.extend(more);
         }
         operations
-    }
-
-    /// From now on a batch refers to nothing that it does not make itself, but the shelf.
-    pub fn become_forgetful(&mut self) {
-        self.is_forgetful = true;
     }
 
     fn marker(&mut self, kind: &str) -> Marker {

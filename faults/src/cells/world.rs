@@ -30,8 +30,15 @@ pub struct World {
     store: Store,
 }
 
-/// What the server shows of the clients' books, and what the store holds.
-pub type BothBooks = (HashMap<String, Books>, HashMap<String, Books>);
+/// The books of all clients, once nothing is broken any more.
+pub struct Findings {
+    /// As the server shows them.
+    pub pulled: HashMap<String, Books>,
+    /// As the store holds them.
+    pub stored: HashMap<String, Books>,
+    /// Where the server says something else of a batch than it said before.
+    pub unreconciled: Vec<String>,
+}
 
 impl World {
     /// A new store on an engine, in the mongod that all cells share.
@@ -96,8 +103,9 @@ impl World {
     ///
     /// # Errors
     /// They cannot be read.
-    pub fn books(&mut self, crowd: &Crowd) -> Result<BothBooks, String> {
+    pub fn books(&mut self, crowd: &Crowd) -> Result<Findings, String> {
         let pulled = eventually("the books", super::PATIENCE, || crowd.pull().ok());
+        let unreconciled = eventually("a reconcile", super::PATIENCE, || crowd.reconcile().ok());
         let stored = match &self.store {
             Store::Database { url, name } => Books::in_mongodb(url, name, &crowd.clients())?,
             Store::Directory(_) => {
@@ -105,7 +113,7 @@ impl World {
                 Books::in_file(&self.file(), &crowd.clients())?
             }
         };
-        Ok((pulled, stored))
+        Ok(Findings { pulled, stored, unreconciled })
     }
 
     /// The directory of the embedded engine.
