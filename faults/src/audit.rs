@@ -325,3 +325,174 @@ fn product_name(line: &Line) -> &str {
         Product::Item(name) | Product::New { name, .. } => name,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::books::{Payment, Purchase, SoldLine};
+
+    const CLIENT: &str = "64b0000000000000000000c1";
+    const CUSTOMER: &str = "64b0000000000000000000aa";
+
+    /// Two acknowledged batches: an item, an invoice for it and a payment on that; then another payment.
+    fn sent() -> Vec<Sent> {
+        let item = Operation::NewItem { name: "tea".into(), price: Units::whole(10), stock: Units::whole(8) };
+        let invoice = Operation::NewInvoice(NewInvoice {
+            notes: "bill".into(),
+            number: None,
+            customer: Some(CUSTOMER.into()),
+            lines: vec![Line {
+                product: Product::Item("tea".into()),
+                quantity: Units::whole(3),
+                cost: Units::whole(10),
+            }],
+            tax: Units::ZERO,
+            discount: Units::ZERO,
+            paid: Units::whole(5),
+        });
+        let pay = |note: &str, amount| Operation::Pay {
+            note: note.into(),
+            invoice: "bill".into(),
+            amount: Units::whole(amount),
+        };
+        vec![
+            acknowledged("one", 1, vec![item, invoice, pay("part", 15)]),
+            acknowledged("two", 2, vec![pay("rest", 10)]),
+        ]
+    }
+
+    fn acknowledged(key: &str, revision: i64, operations: Vec<Operation>) -> Sent {
+        let ids = operations.iter().filter_map(Operation::creates).map(|marker| (marker.clone(), id(marker))).collect();
+        let fate = Fate::Acknowledged(Acknowledgement { revision, wrote: true, ids, replayed: false });
+        Sent::with_fate(key, operations, fate)
+    }
+
+    fn id(marker: &str) -> String {
+        format!("id of {marker}")
+    }
+
+    fn payment(note: &str, amount: i64) -> Payment {
+        Payment {
+            id: id(note),
+            client_id: CLIENT.into(),
+            local_id: Some(local_id(note)),
+            invoice_id: id("bill"),
+            amount: Units::whole(amount),
+            note: note.into(),
+        }
+    }
+
+    /// The books after these two batches.
+    fn books() -> Books {
+        let item = Item {
+            id: id("tea"),
+            client_id: CLIENT.into(),
+            local_id: Some(local_id("tea")),
+            name: "tea".into(),
+            price: Units::whole(10),
+            stock: Units::whole(5),
+            is_active: true,
+        };
+        let line = SoldLine { product_id: id("tea"), cost_per_unit: Units::whole(10), quantity: Units::whole(3) };
+        let invoice = Invoice {
+            id: id("bill"),
+            client_id: CLIENT.into(),
+            local_id: Some(local_id("bill")),
+            invoice_number: "INV-000001".into(),
+            notes: "bill".into(),
+            client_customer_id: Some(CUSTOMER.into()),
+            total_amount: Units::whole(30),
+            paid_amount: Units::whole(30),
+            is_finalized: true,
+            products: vec![line],
+        };
+        let purchase = Purchase {
+            id: id("purchase"),
+            client_id: CLIENT.into(),
+            client_customer_id: CUSTOMER.into(),
+            invoice_id: id("bill"),
+            total_amount: Units::whole(30),
+        };
+        let revisions = [("tea", 1), ("bill", 2), ("part", 1), ("rest", 2)];
+        let inside = Inside {
+            receipts: [("one".to_owned(), 1), ("two".to_owned(), 2)].into(),
+            intents: 0,
+            revisions: revisions.map(|(marker, revision)| (id(marker), revision)).into(),
+        };
+        Books {
+            revision: 2,
+            items: vec![item],
+            invoices: vec![invoice],
+            payments: vec![payment("part", 15), payment("rest", 10)],
+            purchases: vec![purchase],
+            inside: Some(inside),
+        }
+    }
+
+    fn found(sent: &[Sent], books: &Books) -> Vec<String> {
+        audit(&History { client: CLIENT, scarce: "none", sent: sent.iter().collect() }, books)
+    }
+
+    #[test]
+    fn right_books_pass() {
+        assert_eq!(found(&sent(), &books()), Vec::<String>::new());
+        assert_eq!(found(&sent(), &books().as_pulled()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_kind_of_wrong_books_is_told() {
+        type Break = fn(&mut Books);
+        fn inside(books: &mut Books) -> &mut Inside {
+            books.inside.as_mut().unwrap()
+        }
+        let breaks: [(&str, Break); 20] = [
+            ("is there 2 times", |books| books.payments.push(payment("part", 15))),
+            ("is there 0 times", |books| drop(books.payments.pop())),
+            ("is there 0 times", |books| books.items.clear()),
+            ("was never acknowledged", |books| books.payments.push(payment("ghost", 1))),
+            ("paid, not", |books| books.invoices[0].paid_amount = Units::whole(20)),
+            ("isFinalized", |books| books.invoices[0].is_finalized = false),
+            ("has the total", |books| books.invoices[0].total_amount = Units::whole(31)),
+            ("tea has 8, not 5", |books| books.items[0].stock = Units::whole(8)),
+            ("costs", |books| books.items[0].price = Units::whole(11)),
+            ("isActive", |books| books.items[0].is_active = false),
+            ("no purchase history", |books| books.purchases.clear()),
+            ("a purchase history too many", |books| books.purchases.push(books.purchases[0].clone())),
+            ("invoice numbers", |books| books.invoices[0].invoice_number = "INV-000002".into()),
+            ("sees records of", |books| books.items[0].client_id = CUSTOMER.into()),
+            ("localId", |books| books.items[0].local_id = None),
+            ("has no receipt", |books| inside(books).receipts.retain(|key, _| key != "two")),
+            ("the receipt of three", |books| inside(books).receipts.extend([("three".to_owned(), 3)])),
+            ("the client is at revision 3", |books| books.revision = 3),
+            ("intents are left", |books| inside(books).intents = 1),
+            ("rest was made by revision", |books| inside(books).revisions.extend([(id("rest"), 1)])),
+        ];
+        for (told, break_them) in breaks {
+            let mut books = books();
+            break_them(&mut books);
+            let found = found(&sent(), &books);
+            assert!(found.iter().any(|violation| violation.contains(told)), "{told}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_a_phone_was_told_is_that_of_the_record() {
+        let mut books = books();
+        books.items[0].id = id("another");
+        assert!(found(&sent(), &books).iter().any(|violation| violation.contains("one: tea is")));
+    }
+
+    #[test]
+    fn a_create_that_came_in_two_batches_counts_once() {
+        let mut sent = sent();
+        let operations = sent[0].operations.clone();
+        let mut again = acknowledged("again", 2, operations);
+        if let Fate::Acknowledged(acknowledgement) = &mut again.fate {
+            acknowledgement.wrote = false;
+        }
+        sent.push(again);
+        let mut books = books();
+        books.inside.as_mut().unwrap().receipts.insert("again".into(), 2);
+        assert_eq!(found(&sent, &books), Vec::<String>::new());
+    }
+}

@@ -47,6 +47,14 @@ pub struct Sent {
     contended: bool,
 }
 
+#[cfg(test)]
+impl Sent {
+    /// A batch that nobody has sent.
+    pub fn with_fate(key: &str, operations: Vec<Operation>, fate: Fate) -> Self {
+        Self { key: key.to_owned(), operations, fate, body: Value::Null, contended: false }
+    }
+}
+
 /// What came of a batch, as far as its phone knows.
 #[derive(Debug, Clone)]
 pub enum Fate {

@@ -23,6 +23,7 @@ mod report;
 mod serve;
 mod units;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -34,7 +35,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use sha2::{Digest, Sha256};
 
-use cells::Cell;
+use cells::{Cell, Round};
 use report::Row;
 
 /// Breaks the world under viveka-sync on purpose, and audits the books.
@@ -115,22 +116,29 @@ fn run_all(cells: &[&Cell], seed: u64, arguments: &Arguments) -> Vec<Row> {
 fn run(cell: &Cell, seed: u64, arguments: &Arguments) -> Row {
     let begin = Instant::now();
     let mut row = Row::new(&cell.name);
-    let mut scene = cell.open();
+    let mut scene = None;
     for number in (arguments.first..).take(arguments.rounds as usize) {
-        let round = scene.round(&mut dice(seed, &cell.name, number));
+        let mut dice = dice(seed, &cell.name, number);
+        let round = survive(|| scene.get_or_insert_with(|| cell.open()).round(&mut dice));
         if !round.violations.is_empty() {
-            println!("VIOLATION in {}, round {number}, seed {seed}:", cell.name);
-            round.violations.iter().for_each(|violation| println!("  {violation}"));
-            println!("  again: {}", report::command(&cell.name, seed, number, 1));
+            println!("{}", report::violations(&cell.name, seed, number, &round));
         }
-        let broken = !round.violations.is_empty();
+        let is_broken = !round.violations.is_empty();
         row.add(round);
-        if broken {
+        if is_broken {
             break;
         }
     }
     println!("{}", row.progress(begin.elapsed()));
     row
+}
+
+/// A round that cannot go on, be it that a server does not start or that nobody answers, is a violation too.
+fn survive(round: impl FnOnce() -> Round) -> Round {
+    catch_unwind(AssertUnwindSafe(round)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Round { violations: vec![text.unwrap_or("a panic").to_owned()], ..Round::default() }
+    })
 }
 
 /// The dice of one round: the same for the same seed, cell and number.

@@ -75,8 +75,14 @@ pub fn table(rows: &[Row], seed: u64) -> String {
     table
 }
 
+/// What a round found, and how to see it again.
+pub fn violations(cell: &str, seed: u64, number: u32, round: &Round) -> String {
+    let found: String = round.violations.iter().map(|violation| format!("\n  {violation}")).collect();
+    format!("VIOLATION in {cell}, round {number}, seed {seed}:{found}\n  again: {}", command(cell, seed, number, 1))
+}
+
 /// The command that repeats rounds of a cell.
-pub fn command(cell: &str, seed: u64, first: u32, rounds: u32) -> String {
+fn command(cell: &str, seed: u64, first: u32, rounds: u32) -> String {
     format!("cargo run --release --bin faults -- --cell {cell} --seed {seed} --first {first} --rounds {rounds}")
 }
 

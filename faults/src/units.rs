@@ -1,12 +1,13 @@
 //! Amounts as the audit counts them: whole ten-thousandths, which is what the server rounds to.
 
+use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An exact amount, price, quantity or stock.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Units(pub i64);
 
 impl Units {
@@ -27,6 +28,12 @@ impl Units {
     pub fn times(self, quantity: Self) -> Self {
         debug_assert_eq!(self.0 * quantity.0 % 10_000, 0, "an inexact product");
         Self(self.0 * quantity.0 / 10_000)
+    }
+}
+
+impl fmt::Debug for Units {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0 as f64 / 10_000.0)
     }
 }
 

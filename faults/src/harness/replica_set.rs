@@ -17,7 +17,7 @@ impl ReplicaSet {
     pub fn start() -> Self {
         let members: Vec<Mongod> = (0..3).map(|_| Mongod::launch(Topology::ReplicaSet)).collect();
         let listed: Vec<Document> =
-            (0..).zip(&members).map(|(id, member)| doc! { "_id": id as i32, "host": member.address() }).collect();
+            (0i32..).zip(&members).map(|(id, member)| doc! { "_id": id, "host": member.address() }).collect();
         let settings = doc! { "electionTimeoutMillis": ELECTION_TIMEOUT_MILLIS, "heartbeatIntervalMillis": 500 };
         let config = doc! { "_id": "rs0", "members": listed, "settings": settings };
         members[0].admin(doc! { "replSetInitiate": config }).expect("replSetInitiate");
