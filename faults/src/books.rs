@@ -264,7 +264,8 @@ fn read_tables(path: &Path) -> Result<HashMap<&'static str, Vec<Document>>, redb
     const RECORD_TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
     const CLIENT_TABLE: TableDefinition<'_, &[u8], (i64, i64)> = TableDefinition::new("clients");
     const RECEIPT_TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("receipts");
-    let transaction = Database::open(path)?.begin_read()?;
+    let database = Database::open(path)?;
+    let transaction = database.begin_read()?;
     let mut found: HashMap<_, Vec<Document>> = HashMap::new();
     let client_of = |key: &[u8]| ObjectId::from_bytes(key[..12].try_into().expect("a key that starts with a client"));
     for entry in transaction.open_table(RECORD_TABLE)?.iter()? {
