@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpServer, web};
+use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -15,9 +16,9 @@ use crate::config::{Config, ConfigError};
 use crate::http::auth::Tokens;
 use crate::http::{self, App, Limits};
 use crate::secret_file;
-use crate::store::Store;
 use crate::store::embedded::{EmbeddedStore, OpenError};
 use crate::store::mongo::{MongoOptions, MongoStore};
+use crate::store::{Store, StoreError};
 
 /// Why a server did not start or did not go on, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +29,9 @@ pub enum ServeError {
     /// The embedded store cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// MongoDB cannot be reached.
+    /// MongoDB answers and cannot be used.
     #[error("cannot use MONGO_URL: {0}")]
-    Mongo(crate::store::StoreError),
+    Mongo(StoreError),
     /// The data directory holds no secret and takes none.
     #[error("cannot keep a secret in DATA_DIR: {0}")]
     Secret(io::Error),
@@ -56,7 +57,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let address = listener.local_addr()?;
     let tokens = tokens(&config)?;
     let demo_token = config.jwt_secret().is_none().then(|| tokens.mint(DEMO_CLIENT, 30)).flatten();
-    let store = open_store(&config).await?;
+    let (store, unusable) = open_store(&config).await?;
     let limits = Limits {
         max_body_bytes: config.max_body_bytes,
         max_operations: config.max_operations,
@@ -75,7 +76,10 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     if let Some(token) = demo_token {
         tracing::info!("no JWT_SECRET is set; for development, paste this:\n\n{}\n", demo(address, &token));
     }
-    server.await?;
+    tokio::select! {
+        stopped = server => stopped?,
+        error = unusable => return Err(ServeError::Mongo(error)),
+    }
     stopper.abort();
     // Work of requests that are gone may still be under way.
     let _ = tokio::time::timeout(Duration::from_secs(30), app.finish()).await;
@@ -94,7 +98,9 @@ pub fn tokens(config: &Config) -> Result<Tokens, ServeError> {
     }
 }
 
-async fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
+/// The store, and what waits for it to turn out to be unusable. One that is away may well come; then the
+/// server answers 503 until it does.
+async fn open_store(config: &Config) -> Result<(Arc<dyn Store>, BoxFuture<'static, StoreError>), ServeError> {
     match config.mongo_url() {
         Some(url) => {
             let options = MongoOptions {
@@ -102,9 +108,14 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
                 database: config.mongo_db_name.clone(),
                 receipt_days: config.receipt_days,
             };
-            Ok(Arc::new(MongoStore::connect(options).await.map_err(ServeError::Mongo)?))
+            let store = MongoStore::open(options).await.map_err(ServeError::Mongo)?;
+            let unusable = Box::pin(store.unusable());
+            Ok((Arc::new(store), unusable))
         }
-        None => Ok(Arc::new(EmbeddedStore::open(&config.data_dir, config.receipt_days)?)),
+        None => {
+            let store = EmbeddedStore::open(&config.data_dir, config.receipt_days)?;
+            Ok((Arc::new(store), Box::pin(std::future::pending())))
+        }
     }
 }
 

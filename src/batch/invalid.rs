@@ -44,6 +44,8 @@ pub enum ProblemCode {
     LocalIdTaken,
     /// A stored record lacks a number that the rules need.
     UnreadableRecord,
+    /// The database has a rule of its own against the record.
+    RefusedByDatabase,
     /// The idempotency key was committed with another payload. (Told by a check; a sync has a status for it.)
     IdempotencyKeyReused,
 }
@@ -66,6 +68,7 @@ impl ProblemCode {
             Self::ExceedsBalance => "exceeds_balance",
             Self::LocalIdTaken => "local_id_taken",
             Self::UnreadableRecord => "unreadable_record",
+            Self::RefusedByDatabase => "refused_by_database",
             Self::IdempotencyKeyReused => "idempotency_key_reused",
         }
     }
@@ -78,6 +81,11 @@ pub struct Problems(Vec<Problem>);
 impl Problems {
     /// As many as an answer tells.
     pub(super) const MOST: usize = 100;
+
+    /// A single one.
+    pub fn one(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
 
     /// `None` if there is no problem.
     pub fn of(mut found: Vec<Problem>) -> Option<Self> {

@@ -24,7 +24,7 @@ pub use names::{Alias, Target};
 pub use operation::{Operation, OperationList};
 pub use payment::NewPayment;
 pub use reader::Identity;
-pub use warning::{Warning, WarningKind, Warnings};
+pub use warning::{ReferenceKind, Warning, WarningKind, Warnings};
 
 use serde_json::Value;
 

@@ -1,5 +1,7 @@
 //! What the server did otherwise than the phone may have expected, though it did the rest.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -26,8 +28,8 @@ pub enum WarningKind {
     },
     /// A group, customer or dealer that this store does not know was kept as given.
     UnknownReference {
-        /// `group`, `customer` or `dealer`.
-        kind: String,
+        /// What it would be.
+        kind: ReferenceKind,
         /// The id as stored.
         id: String,
     },
@@ -56,6 +58,28 @@ pub enum WarningKind {
         /// How many.
         count: i64,
     },
+}
+
+/// The kinds of records that other services make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReferenceKind {
+    /// An item's group.
+    Group,
+    /// An invoice's customer.
+    Customer,
+    /// An item's dealer.
+    Dealer,
+}
+
+impl fmt::Display for ReferenceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Group => "group",
+            Self::Customer => "customer",
+            Self::Dealer => "dealer",
+        })
+    }
 }
 
 impl Warning {

@@ -56,8 +56,10 @@ pub enum ApiError {
     InProgress,
     /// Too much is waiting.
     Overloaded,
-    /// The store is away.
+    /// The store did not answer.
     Unavailable(String),
+    /// The store is known to be away, which the log says once and not for each request.
+    Away,
     /// A bug.
     Internal(String),
 }
@@ -158,7 +160,7 @@ impl ApiError {
                 "overloaded",
                 "The server is overloaded; nothing was applied; send it again".into(),
             ),
-            Self::Unavailable(_) => (
+            Self::Unavailable(_) | Self::Away => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "store_unavailable",
                 "The store is unavailable; send it again with the same key".into(),
@@ -169,7 +171,7 @@ impl ApiError {
     }
 
     fn is_worth_a_retry(&self) -> bool {
-        matches!(self, Self::InProgress | Self::Overloaded | Self::Unavailable(_))
+        matches!(self, Self::InProgress | Self::Overloaded | Self::Unavailable(_) | Self::Away)
     }
 
     fn errors(&self) -> Value {
@@ -234,6 +236,7 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::Overloaded => Self::Overloaded,
             StoreError::Unavailable(inside) => Self::Unavailable(inside),
+            StoreError::Away => Self::Away,
             StoreError::Internal(inside) => Self::Internal(inside),
         }
     }
@@ -252,6 +255,7 @@ mod tests {
             (ApiError::InProgress, 409, "sync_in_progress"),
             (ApiError::Overloaded, 503, "overloaded"),
             (ApiError::Unavailable("host db-7 is away".into()), 503, "store_unavailable"),
+            (ApiError::Away, 503, "store_unavailable"),
         ] {
             let response = error.respond("id-1");
             assert_eq!(response.status().as_u16(), status);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::ReadSet;
 use super::draft::{Claim, Draft, Found, InvoiceView, ItemView};
 use super::item::unknown;
-use crate::batch::{Batch, LineProduct, NewInvoice, NewLine, ProblemCode, WarningKind, complete_totals};
+use crate::batch::{Batch, LineProduct, NewInvoice, NewLine, ProblemCode, ReferenceKind, WarningKind, complete_totals};
 use crate::model::{Amount, Collection, Invoice, InvoiceId, InvoiceLine, Item, ItemChanges, Totals};
 
 /// Items that are sold, customers, and the numbers that invoices without one may get.
@@ -63,7 +63,7 @@ fn insert(id: InvoiceId, new: &NewInvoice, path: &str, draft: &mut Draft<'_>) ->
         .map_err(|problem| draft.problems.push(problem))
         .ok()?;
     if let Some(id) = new.customer_id.filter(|id| !draft.before.customers.contains(id)) {
-        draft.warn(format!("{path}/clientCustomerId"), unknown("customer", id.to_string()));
+        draft.warn(format!("{path}/clientCustomerId"), unknown(ReferenceKind::Customer, id.to_string()));
     }
     let invoice = invoice(id, new, totals, products, draft);
     let finalized = invoice.is_finalized.then(|| InvoiceView::from(&invoice));

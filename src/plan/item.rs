@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::ReadSet;
 use super::draft::{Claim, Draft, Found};
-use crate::batch::{Batch, ItemDelete, ItemUpdate, NewItem, ProblemCode, WarningKind};
+use crate::batch::{Batch, ItemDelete, ItemUpdate, NewItem, ProblemCode, ReferenceKind, WarningKind};
 use crate::model::{Collection, DealerId, GroupId, Item, ItemChanges, ItemId};
 
 /// Items that are changed, and what new and changed items refer to.
@@ -119,14 +119,14 @@ fn delete(delete: &ItemDelete, draft: &mut Draft<'_>) {
 /// Groups and dealers are made elsewhere, so an unknown one may just not have arrived yet.
 fn warn_of_unknown(group: Option<GroupId>, dealers: &[DealerId], path: &str, draft: &mut Draft<'_>) {
     if let Some(id) = group.filter(|id| !draft.before.groups.contains(id)) {
-        draft.warn(format!("{path}/groupId"), unknown("group", id.to_string()));
+        draft.warn(format!("{path}/groupId"), unknown(ReferenceKind::Group, id.to_string()));
     }
     for (index, id) in dealers.iter().enumerate().filter(|(_, id)| !draft.before.dealers.contains(id)) {
-        draft.warn(format!("{path}/dealerIds/{index}"), unknown("dealer", id.to_string()));
+        draft.warn(format!("{path}/dealerIds/{index}"), unknown(ReferenceKind::Dealer, id.to_string()));
     }
 }
 
 /// The warning about a record that other services make and this store does not know.
-pub(super) fn unknown(kind: &str, id: String) -> WarningKind {
-    WarningKind::UnknownReference { kind: kind.to_owned(), id }
+pub(super) fn unknown(kind: ReferenceKind, id: String) -> WarningKind {
+    WarningKind::UnknownReference { kind, id }
 }

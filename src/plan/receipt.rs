@@ -1,5 +1,6 @@
 //! What came of a batch, as far as a retry must hear it again.
 
+use bson::oid::ObjectId;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Alias, Fingerprint, Warning};
@@ -81,4 +82,17 @@ pub struct IdMap {
     pub invoices: Vec<(Alias, InvoiceId)>,
     /// Of `payment.create`.
     pub payments: Vec<(Alias, PaymentId)>,
+}
+
+impl Receipt {
+    /// JSON pointer (RFC 6901) to the create that made an invoice or a payment; empty for any other record.
+    pub fn path_of(&self, id: ObjectId) -> String {
+        let invoice = self.synced.invoices_created.iter().position(|made| made.0 == id);
+        let payment = self.synced.payments_created.iter().position(|made| made.0 == id);
+        match (invoice, payment) {
+            (Some(index), _) => format!("/invoice/create/{index}"),
+            (_, Some(index)) => format!("/payment/create/{index}"),
+            (None, None) => String::new(),
+        }
+    }
 }

@@ -86,6 +86,9 @@ pub enum StoreError {
     /// Too much is waiting. Nothing was applied.
     #[error("the store is overloaded")]
     Overloaded,
+    /// The store is known to be away, which the log was told when it began. Nothing was tried.
+    #[error("the store is away")]
+    Away,
     /// The store is away or did not answer in time. The outcome is settled by a retry with the same key.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),

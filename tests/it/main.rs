@@ -10,9 +10,13 @@ mod api_examples;
 mod behaviour;
 mod contract;
 mod crash;
+mod fuzz;
 mod harness;
+mod history;
 mod layers;
 mod mongo;
+mod orphans;
+mod outage;
 mod properties;
 mod start;
 

@@ -1,5 +1,7 @@
 //! What is MongoDB's alone: databases that other programs filled, indexes, and interrupted batches.
 
+use std::time::{Duration, Instant};
+
 use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, DateTime, Document, doc};
@@ -169,12 +171,29 @@ async fn a_foreign_unique_index_stops_one_batch_and_no_client() {
         ]}});
         phone.sync(&sale).expect_ok();
         let before = phone.pull().expect_ok();
-        assert_error(&phone, Request::sync().json(&sale), "internal_error");
+        let refused = phone.sync(&sale).expect_error(422, "batch_rejected");
+        let error = &refused["errors"][0];
+        assert_eq!((&error["path"], &error["code"]), (&json!("/invoice/create/0"), &json!("refused_by_database")));
         assert_eq!(phone.pull().expect_ok(), before);
         assert_eq!(
             phone.sync(&json!({"item": {"create": [{"name": "Bun", "price": 2}]}})).expect_ok()["revision"],
             json!(2)
         );
+    }
+}
+
+/// What this program cannot read is a bug, of which the outside hears no more than that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_that_cannot_be_read_is_an_internal_error() {
+    for engine in [Engine::ReplicaSet, Engine::LoneMongod] {
+        let (db, setup) = new_database(engine.topology().unwrap()).await;
+        let server = Server::start(&setup);
+        let phone = Phone::new(&server);
+        let receipt = doc! {"clientId": ObjectId::parse_str(&phone.client).unwrap(), "key": "k"};
+        db.collection("syncreceipts").insert_one(receipt).await.unwrap();
+        let batch = json!({"item": {"create": [{"name": "Bun", "price": 2}]}});
+        assert_error(&phone, Request::sync().header("X-Idempotency-Key", "k").json(&batch), "internal_error");
+        assert_eq!(phone.pull().expect_ok()["revision"], json!(0));
     }
 }
 
@@ -196,8 +215,10 @@ async fn a_transaction_that_a_dead_server_left_does_not_hold_up_its_client() {
     let clients = dead.database(&name).collection::<Document>("syncclients");
     clients.update_one(counter, doc! {"$inc": {"revision": 1}}).session(&mut session).await.unwrap();
 
+    let asked = Instant::now();
     let answer = phone.sync(&json!({"item": {"create": [{"name": "Bun", "price": 1}]}})).expect_ok();
     assert_eq!(answer["revision"], json!(2));
-    server.wait_for_log(|line| line.contains("ended transactions that a dead process had left open"));
+    // Another server on this mongod may have been the one to end it.
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
     drop(session);
 }

@@ -27,7 +27,7 @@ impl Scene for TwoServers {
         let world = &mut self.0;
         world.start();
         let survivor = world.server.as_ref().map(Server::url).unwrap_or_default();
-        let mut victim = Server::start(&armed(&world.setup, Point::MidApply, Load::USUAL.total() / 2, dice));
+        let victim = Server::start(&armed(&world.setup, Point::MidApply, Load::USUAL.total() / 2, dice));
         world.front.set(vec![victim.url(), survivor]);
         let mut crowd = Crowd::new(Load::USUAL, &world.front, dice);
         let mut round = Round::default();

@@ -61,21 +61,6 @@ impl Mongod {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The connection string of this very process, whatever it is a member of.
-    pub fn direct_url(&self) -> String {
-        format!("mongodb://127.0.0.1:{}/?directConnection=true", self.port)
-    }
-
-    /// Has it stand still (SIGSTOP) until [`Mongod::resume`].
-    pub fn pause(&self) {
-        self.child.order("STOP");
-    }
-
-    /// Lets it go on after [`Mongod::pause`].
-    pub fn resume(&self) {
-        self.child.order("CONT");
-    }
-
     /// Has it write down everything and end.
     pub fn shut_down(&self) {
         self.child.terminate();

@@ -15,7 +15,7 @@ pub struct ReplicaSet {
 impl ReplicaSet {
     /// Starts a new, empty one and waits until it has a primary and every member is in step.
     pub fn start() -> Self {
-        let members: Vec<Mongod> = (0..3).map(|_| Mongod::launch(Topology::ReplicaSet)).collect();
+        let members: Vec<Mongod> = (0..3).map(|_| Mongod::start_uninitiated(Topology::ReplicaSet)).collect();
         let listed: Vec<Document> =
             (0i32..).zip(&members).map(|(id, member)| doc! { "_id": id, "host": member.address() }).collect();
         let settings = doc! { "electionTimeoutMillis": ELECTION_TIMEOUT_MILLIS, "heartbeatIntervalMillis": 500 };

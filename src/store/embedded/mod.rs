@@ -1,23 +1,23 @@
 //! The embedded engine: one redb file, one writer thread, readers that never wait for it.
 
+mod file;
 mod tables;
 mod writer;
 
-use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bson::Document;
-use redb::{Database, ReadableDatabase};
+use redb::ReadableDatabase;
 
 use super::records::{Change, ChangeKind, Table};
 use super::{ExecuteError, Health, Outcome, Store, StoreError};
 use crate::dataset::Dataset;
 use crate::model::{ClientId, Collection, Revision};
 use crate::plan::{Planner, ReadSet, Snapshot};
+use file::BookFile;
 use tables::Tables;
 use writer::Writer;
 
@@ -25,7 +25,7 @@ use writer::Writer;
 #[derive(Debug)]
 pub struct EmbeddedStore {
     writer: Writer,
-    database: Arc<Database>,
+    file: Arc<BookFile>,
 }
 
 /// Why the file could not be opened.
@@ -43,33 +43,15 @@ pub enum OpenError {
 }
 
 impl EmbeddedStore {
-    const FILE: &str = "viveka-sync.redb";
-    /// Bytes of the file that are kept in memory.
-    const CACHE_BYTES: usize = 32 << 20;
-
     /// Opens the store in a directory, and makes both if they are not there. `receipt_days` is how long
     /// receipts are kept; 0 keeps them for ever.
     ///
     /// # Errors
     /// [`OpenError`], in particular if another process has the file open.
     pub fn open(directory: &Path, receipt_days: u32) -> Result<Self, OpenError> {
-        let own = |e| OpenError::Directory(directory.to_owned(), e);
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(own)?;
-        let failed = |e| OpenError::Database(directory.to_owned(), e);
-        let mut file = OpenOptions::new();
-        let file = file.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = file.open(directory.join(Self::FILE)).map_err(own)?;
-        let database = Database::builder().set_cache_size(Self::CACHE_BYTES).create_file(file);
-        let database = database.map_err(|e| match e {
-            redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(directory.to_owned()),
-            other => failed(other.into()),
-        })?;
-        // A new file survives a power loss only once its directory does.
-        File::open(directory).and_then(|directory| directory.sync_all()).map_err(own)?;
-        tables::create(&database).map_err(failed)?;
-        let database = Arc::new(database);
-        let writer = Writer::start(Arc::clone(&database), receipt_days);
-        Ok(Self { writer, database })
+        let file = Arc::new(BookFile::open(directory)?);
+        let writer = Writer::start(Arc::clone(&file), receipt_days);
+        Ok(Self { writer, file })
     }
 
     /// Puts records of a client as they are, less their `clientId`, which is set. For moving data here
@@ -78,15 +60,18 @@ impl EmbeddedStore {
     /// # Errors
     /// [`StoreError`]; nothing was put then.
     pub fn import(&self, client: &ClientId, collection: Collection, records: Vec<Document>) -> Result<(), StoreError> {
-        let transaction = self.database.begin_write().map_err(failed)?;
-        let mut tables = Tables::open(&transaction)?;
-        for mut fields in records {
-            let id = fields.get_object_id("_id").map_err(|e| StoreError::Internal(e.to_string()))?;
-            fields.insert("clientId", client.object_id());
-            tables.apply(client, &Change { table: Table::Data(collection), id, kind: ChangeKind::Insert, fields })?;
-        }
-        drop(tables);
-        transaction.commit().map_err(failed)
+        self.file.with(|database| {
+            let transaction = database.begin_write().map_err(failed)?;
+            let mut tables = Tables::open(&transaction)?;
+            for mut fields in records {
+                let id = fields.get_object_id("_id").map_err(|e| StoreError::Internal(e.to_string()))?;
+                fields.insert("clientId", client.object_id());
+                tables
+                    .apply(client, &Change { table: Table::Data(collection), id, kind: ChangeKind::Insert, fields })?;
+            }
+            drop(tables);
+            transaction.commit().map_err(failed)
+        })
     }
 
     /// Sets a client's commit counter and the number of its next invoice.
@@ -94,9 +79,11 @@ impl EmbeddedStore {
     /// # Errors
     /// [`StoreError`]; nothing was set then.
     pub fn import_counters(&self, client: &ClientId, revision: Revision, next_invoice: i64) -> Result<(), StoreError> {
-        let transaction = self.database.begin_write().map_err(failed)?;
-        Tables::open(&transaction)?.set_counters(client, revision, next_invoice)?;
-        transaction.commit().map_err(failed)
+        self.file.with(|database| {
+            let transaction = database.begin_write().map_err(failed)?;
+            Tables::open(&transaction)?.set_counters(client, revision, next_invoice)?;
+            transaction.commit().map_err(failed)
+        })
     }
 }
 
@@ -107,18 +94,23 @@ impl Store for EmbeddedStore {
     }
 
     async fn snapshot(&self, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
-        let (database, client, reads) = (Arc::clone(&self.database), *client, reads.clone());
-        blocking(move || Tables::open(&database.begin_read().map_err(failed)?)?.load(&client, &reads)).await
+        let (file, client, reads) = (Arc::clone(&self.file), *client, reads.clone());
+        blocking(move || {
+            file.read(|database| Tables::open(&database.begin_read().map_err(failed)?)?.load(&client, &reads))
+        })
+        .await
     }
 
     async fn dataset(&self, client: &ClientId) -> Result<Dataset, StoreError> {
-        let (database, client) = (Arc::clone(&self.database), *client);
-        blocking(move || tables::dataset(&database.begin_read().map_err(failed)?, &client)).await
+        let (file, client) = (Arc::clone(&self.file), *client);
+        blocking(move || file.read(|database| tables::dataset(&database.begin_read().map_err(failed)?, &client))).await
     }
 
     async fn ping(&self) -> Result<Health, StoreError> {
-        let database = Arc::clone(&self.database);
-        blocking(move || database.begin_read().map(drop).map_err(failed)).await?;
+        // A store that can only be read is not a healthy one.
+        self.writer.check()?;
+        let file = Arc::clone(&self.file);
+        blocking(move || file.read(|database| database.begin_read().map(drop).map_err(failed))).await?;
         Ok(Health { engine: "embedded", transactional: true })
     }
 }
@@ -130,12 +122,12 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(StoreError::Internal(e.to_string())))
 }
 
-/// A failure of redb in the store's terms: what the file system did is for a retry, all else is a bug.
+/// A failure of redb in the store's terms: what the file system did is for a retry once the file is open
+/// again, all else is a bug.
 fn failed(error: impl Into<redb::Error>) -> StoreError {
+    use redb::Error::{DatabaseClosed, Io, LockPoisoned, PreviousIo};
     match error.into() {
-        error @ (redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::DatabaseClosed) => {
-            StoreError::Unavailable(error.to_string())
-        }
+        error @ (Io(_) | PreviousIo | DatabaseClosed | LockPoisoned(_)) => StoreError::Unavailable(error.to_string()),
         error => StoreError::Internal(error.to_string()),
     }
 }

@@ -3,11 +3,15 @@
 //! An fsync costs the same for one batch as for many, so the thread takes all that wait (64 at most),
 //! plans and applies one after another in one transaction, commits once, and only then answers: until
 //! the commit even a reject may rest on a batch of the same group.
+//!
+//! When the file fails (the disk is full, say), all batches are refused until a probe has been written.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use redb::Database;
 use tokio::sync::oneshot;
@@ -15,6 +19,7 @@ use tokio::sync::oneshot;
 use super::super::records;
 use super::super::{ExecuteError, Outcome, StoreError};
 use super::failed;
+use super::file::{BookFile, Opening};
 use super::tables::{ReceiptSweep, Tables, WritableTables};
 use crate::failpoint::{self, Point};
 use crate::model::ClientId;
@@ -25,6 +30,8 @@ use crate::plan::{Decision, Plan, Planner, Reject};
 pub(super) struct Writer {
     jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
+    /// Whether the file takes writes, as far as is known.
+    writes: Arc<AtomicBool>,
 }
 
 struct Job {
@@ -40,15 +47,17 @@ impl Writer {
     const GROUP: usize = 64;
 
     /// Starts the thread.
-    pub fn start(database: Arc<Database>, receipt_days: u32) -> Self {
+    pub fn start(file: Arc<BookFile>, receipt_days: u32) -> Self {
         let (jobs, queue) = sync_channel(Self::QUEUE);
-        let sweep = ReceiptSweep::new(receipt_days);
-        let thread = std::thread::spawn(move || run(&database, &queue, sweep));
-        Self { jobs: Some(jobs), thread: Some(thread) }
+        let writes = Arc::new(AtomicBool::new(true));
+        let worker = Worker { file, queue, writes: Arc::clone(&writes), sweep: ReceiptSweep::new(receipt_days) };
+        let thread = std::thread::spawn(move || worker.run());
+        Self { jobs: Some(jobs), thread: Some(thread), writes }
     }
 
     /// Hands over a batch and waits until it is committed or refused.
     pub async fn execute(&self, client: ClientId, planner: Arc<dyn Planner>) -> Result<Outcome, ExecuteError> {
+        self.check()?;
         let (answer, answered) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
         jobs.try_send(Job { client, planner, answer }).map_err(|e| match e {
@@ -56,6 +65,18 @@ impl Writer {
             TrySendError::Disconnected(_) => gone(),
         })?;
         answered.await.map_err(|_| gone())?
+    }
+
+    /// Whether batches can be written now.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`] while the file takes no writes, [`StoreError::Unavailable`] if the thread has
+    /// ended.
+    pub fn check(&self) -> Result<(), StoreError> {
+        if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            return Err(gone());
+        }
+        if self.writes.load(Ordering::Acquire) { Ok(()) } else { Err(StoreError::Away) }
     }
 }
 
@@ -71,27 +92,98 @@ impl Drop for Writer {
 }
 
 fn gone() -> StoreError {
-    StoreError::Unavailable("the writer thread is gone".into())
+    StoreError::Unavailable("the writer has dropped the batch or is gone".into())
 }
 
-fn run(database: &Database, queue: &Receiver<Job>, mut sweep: ReceiptSweep) {
-    while let Ok(first) = queue.recv() {
-        let group: Vec<Job> = std::iter::once(first).chain(queue.try_iter().take(Writer::GROUP - 1)).collect();
-        match commit(database, &group) {
-            Ok(results) => group.into_iter().zip(results).for_each(|(job, result)| job.answer(Ok(result))),
-            // What one batch of the group cannot do must not stop the others.
-            Err(_) => group.into_iter().for_each(|job| run_alone(database, job)),
+/// What the thread works with.
+struct Worker {
+    file: Arc<BookFile>,
+    queue: Receiver<Job>,
+    writes: Arc<AtomicBool>,
+    sweep: ReceiptSweep,
+}
+
+/// The store is dropped.
+struct Closed;
+
+impl Worker {
+    const FIRST_PAUSE: Duration = Duration::from_millis(50);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+    fn run(mut self) {
+        while let Ok(first) = self.queue.recv() {
+            let group = std::iter::once(first).chain(self.queue.try_iter().take(Writer::GROUP - 1)).collect();
+            let opening = self.file.opening();
+            let Err(error) = self.work(group).and_then(|()| self.sweep()) else { continue };
+            self.writes.store(false, Ordering::Release);
+            tracing::error!(%error, "the store cannot write; batches are refused until it can");
+            if let Err(Closed) = self.mend(opening) {
+                return;
+            }
+            self.writes.store(true, Ordering::Release);
         }
-        if let Err(error) = sweep.run_if_due(database) {
-            tracing::error!(%error, "cannot remove old receipts");
+    }
+
+    /// Commits a group and answers it. An error is one of the file, which nobody can use until it is opened
+    /// again. Whether such a commit is on the disk is not known, so it is not tried again here: its own retry
+    /// finds the receipt.
+    fn work(&self, mut group: Vec<Job>) -> Result<(), StoreError> {
+        match commit(&self.file, &group) {
+            Ok(results) => group.into_iter().zip(results).for_each(|(job, result)| job.answer(Ok(result))),
+            Err(StoreError::Unavailable(why)) => {
+                group.into_iter().for_each(|job| job.answer(Err(StoreError::Unavailable(why.clone()))));
+                return Err(StoreError::Unavailable(why));
+            }
+            Err(error) if group.len() == 1 => group.remove(0).answer(Err(error)),
+            // What one batch of the group cannot do must not stop the others.
+            Err(_) => return group.into_iter().try_for_each(|job| self.work(vec![job])),
+        }
+        Ok(())
+    }
+
+    fn sweep(&mut self) -> Result<(), StoreError> {
+        let swept = self.file.with(|database| self.sweep.run_if_due(database));
+        match swept {
+            Err(StoreError::Internal(error)) => tracing::error!(error, "cannot remove old receipts"),
+            swept => return swept,
+        }
+        Ok(())
+    }
+
+    /// Opens the file again and tries to write until that succeeds. Between two tries the file is open for
+    /// readers, and batches are refused.
+    fn mend(&self, failed: Opening) -> Result<(), Closed> {
+        let began = Instant::now();
+        let mut pause = Self::FIRST_PAUSE;
+        let mut reopened = self.file.reopen(failed);
+        loop {
+            let opening = self.file.opening();
+            let Err(error) = reopened.and_then(|()| self.file.probe()) else { break };
+            tracing::debug!(%error, "the store still cannot write");
+            reopened = self.file.reopen(opening);
+            self.refuse_for(pause)?;
+            pause = (pause * 2).min(Self::LONGEST_PAUSE);
+        }
+        tracing::info!(seconds = began.elapsed().as_secs_f64(), "the store can write again");
+        Ok(())
+    }
+
+    fn refuse_for(&self, time: Duration) -> Result<(), Closed> {
+        let end = Instant::now() + time;
+        loop {
+            match self.queue.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(job) => job.answer(Err(StoreError::Away)),
+                Err(RecvTimeoutError::Timeout) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => return Err(Closed),
+            }
         }
     }
 }
 
 /// Runs a group in one transaction. An error means that nothing of the group was written. A panic is one
 /// too: the transaction is gone with it, and the thread must go on.
-fn commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, Reject>>, StoreError> {
-    catch_unwind(AssertUnwindSafe(|| try_commit(database, group)))
+fn commit(file: &BookFile, group: &[Job]) -> Result<Vec<Result<Outcome, Reject>>, StoreError> {
+    catch_unwind(AssertUnwindSafe(|| file.with(|database| try_commit(database, group))))
         .unwrap_or_else(|_| Err(StoreError::Internal("a batch panicked".into())))
 }
 
@@ -138,11 +230,6 @@ fn apply(client: &ClientId, plan: &Plan, tables: &mut WritableTables<'_>) -> Res
         tables.remember(client, receipt)?;
     }
     Ok(!plan.writes.is_empty() || plan.remember.is_some())
-}
-
-fn run_alone(database: &Database, job: Job) {
-    let result = commit(database, std::slice::from_ref(&job));
-    job.answer(result.map(|mut results| results.remove(0)));
 }
 
 impl Job {

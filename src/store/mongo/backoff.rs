@@ -2,23 +2,32 @@
 
 use std::time::Duration;
 
-/// Waits that double from 5 ms to 500 ms, each shortened by chance, so that those who met once do not
+/// Waits that double up to a longest one, each shortened by chance, so that those who met once do not
 /// meet again.
 #[derive(Debug)]
-pub(super) struct Backoff(Duration);
+pub(super) struct Backoff {
+    next: Duration,
+    longest: Duration,
+}
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(5);
     const LONGEST: Duration = Duration::from_millis(500);
 
+    /// From 5 ms to 500 ms, for those who got into each other's way.
     pub fn new() -> Self {
-        Self(Self::FIRST)
+        Self::between(Self::FIRST, Self::LONGEST)
+    }
+
+    /// From `first` to `longest`.
+    pub fn between(first: Duration, longest: Duration) -> Self {
+        Self { next: first, longest }
     }
 
     pub async fn wait(&mut self) {
         // Without chance it still is a wait.
         let chance = f64::from(getrandom::u32().unwrap_or(u32::MAX)) / f64::from(u32::MAX);
-        tokio::time::sleep(self.0.mul_f64(chance)).await;
-        self.0 = (self.0 * 2).min(Self::LONGEST);
+        tokio::time::sleep(self.next.mul_f64(chance)).await;
+        self.next = (self.next * 2).min(self.longest);
     }
 }

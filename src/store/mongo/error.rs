@@ -11,6 +11,8 @@ use crate::store::{ExecuteError, StoreError};
 
 /// A record with these keys is there already.
 pub(super) const DUPLICATE_KEY: i32 = 11000;
+/// A record is against the collection's schema.
+pub(super) const DOCUMENT_VALIDATION_FAILURE: i32 = 121;
 /// Two transactions write one document.
 pub(super) const WRITE_CONFLICT: i32 = 112;
 
@@ -116,11 +118,12 @@ fn is_passing(error: &Error) -> bool {
         || code(error).is_some_and(|code| PASSING.contains(&code))
 }
 
-/// Host away, network timeouts, stepping down, not primary, recovering, shutting down, out of time,
-/// write concern not met, conflicts, snapshots that are gone.
-const PASSING: [i32; 24] = [
-    6, 7, 24, 50, 64, 79, 89, 91, 100, 112, 134, 189, 202, 239, 246, 251, 262, 9001, 10058, 10107, 11600, 11602, 13435,
-    13436,
+/// Host away, network timeouts, a replica set that became a lone mongod, stepping down, not primary,
+/// recovering, shutting down, not initiated, out of time, write concern not met, conflicts, snapshots that
+/// are gone.
+const PASSING: [i32; 26] = [
+    6, 7, 20, 24, 50, 64, 79, 89, 91, 94, 100, 112, 134, 189, 202, 239, 246, 251, 262, 9001, 10058, 10107, 11600,
+    11602, 13435, 13436,
 ];
 
 fn kind(error: &Error) -> String {

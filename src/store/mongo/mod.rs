@@ -6,6 +6,7 @@
 
 mod backoff;
 mod client_queue;
+mod connection;
 mod dataset;
 mod error;
 mod find;
@@ -15,6 +16,7 @@ mod load;
 mod options;
 mod orphans;
 mod standalone;
+mod topology;
 mod transaction;
 mod update;
 
@@ -23,8 +25,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bson::doc;
-use mongodb::{Client, Database};
 use tokio::time::timeout;
 
 pub use options::{MongoOptions, check_url};
@@ -35,7 +35,9 @@ use crate::dataset::Dataset;
 use crate::model::ClientId;
 use crate::plan::{Planner, ReadSet, Snapshot};
 use client_queue::{ClientQueue, Gate};
+use connection::{Connection, Deployment};
 use orphans::Orphans;
+use topology::Topology;
 
 /// Our own collections, beside those of [`crate::model::Collection`]: each client's counter, receipts, what
 /// local ids stand for, and on a lone mongod the intents.
@@ -46,10 +48,15 @@ const INTENTS: &str = "syncintents";
 /// Another service's collection, in which dealers are looked up.
 const DEALERS: &str = "dealers";
 
-/// How long a batch or a dataset may wait for its turn.
+/// How long a batch may take, the wait for its turn included. With a dataset's time it stays under the
+/// 30 s that phones wait.
+const BATCH_DEADLINE: Duration = Duration::from_secs(15);
+/// How long it may wait for its turn.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// How long it may take from then on.
-const DEADLINE: Duration = Duration::from_secs(10);
+const WORK_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a dataset may take, the wait included.
+const DATASET_DEADLINE: Duration = Duration::from_secs(10);
 const PING_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A few times the cores of a database server: more at once only wait there instead of here.
@@ -58,114 +65,131 @@ const BATCHES_AT_ONCE: usize = 16;
 const DATASETS_AT_ONCE: usize = 8;
 const MOST_WAITING: usize = 1024;
 
-/// A MongoDB database.
+/// A MongoDB database, which may be away: then every call but [`MongoStore::ready`] fails at once.
 #[derive(Debug)]
 pub struct MongoStore {
-    db: Database,
-    topology: Topology,
-    batches: ClientQueue,
+    connection: Connection,
+    batches: Arc<ClientQueue>,
     datasets: Gate,
-    orphans: Orphans,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Topology {
-    /// A replica set or a sharded cluster.
-    Transactional,
-    /// A lone mongod.
-    Standalone,
+    orphans: Arc<Orphans>,
 }
 
 impl MongoStore {
-    /// Connects, makes collections and indexes that are missing, and on a lone mongod finishes batches
-    /// that were interrupted.
+    /// Begins to look for the database, for as long as it takes. When it is found, collections and indexes
+    /// that are missing are made and interrupted batches finished; only then it is used. Waits for all that
+    /// if the database answers within 3 s; else the search goes on after the return.
     ///
     /// # Errors
-    /// [`StoreError::Internal`] if the URL is wrong or the server too old, [`StoreError::Unavailable`] if
-    /// the database cannot be reached within 5 s. The texts hold no credentials.
-    pub async fn connect(options: MongoOptions) -> Result<Self, StoreError> {
-        let driver_options = options.client_options().await?;
-        let database = driver_options.default_database.clone().unwrap_or_else(|| options.database.clone());
-        let db = Client::with_options(driver_options)?.database(&database);
-        let topology = Topology::detect(&db).await?;
-        indexes::ensure(&db, options.receipt_days).await?;
-        let batches = ClientQueue::new(BATCHES_AT_ONCE, MOST_WAITING);
-        if topology == Topology::Standalone {
-            tracing::warn!(
-                "MONGO_URL leads to a lone mongod, which has no transactions: other programs may see the middle of a \
-                 batch, and only one server process may use it. Use a replica set in production."
-            );
-            standalone::recover_all(&db, &batches).await?;
+    /// [`StoreError::Internal`] if the database cannot be used: a wrong URL, wrong credentials, missing
+    /// rights, an old MongoDB. The text holds no credentials.
+    pub async fn open(options: MongoOptions) -> Result<Self, StoreError> {
+        check_url(&options.url).map_err(StoreError::Internal)?;
+        let batches = Arc::new(ClientQueue::new(BATCHES_AT_ONCE, MOST_WAITING));
+        let orphans = Arc::<Orphans>::default();
+        let connection = Connection::begin(options, Arc::clone(&batches), Arc::clone(&orphans));
+        connection.begun().await?;
+        Ok(Self { connection, batches, datasets: Gate::new(DATASETS_AT_ONCE, MOST_WAITING), orphans })
+    }
+
+    /// Waits until the database is in use.
+    ///
+    /// # Errors
+    /// As for [`MongoStore::open`].
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        self.connection.ready().await
+    }
+
+    /// Waits until the database turns out to be unusable when it is found for the first time: what would
+    /// have been the error of [`MongoStore::open`] had it answered then. Otherwise it waits for ever.
+    pub fn unusable(&self) -> impl Future<Output = StoreError> + Send + 'static {
+        self.connection.unusable()
+    }
+
+    /// The deployment that is in use. On a lone mongod a transaction would be refused, but a replica set
+    /// takes what is meant for a lone mongod; so before that is sent, it is asked what it is now.
+    async fn deployment(&self) -> Result<Arc<Deployment>, StoreError> {
+        let deployment = self.connection.current()?;
+        if deployment.topology == Topology::Standalone {
+            deployment.confirm().await?;
         }
-        let datasets = Gate::new(DATASETS_AT_ONCE, MOST_WAITING);
-        Ok(Self { db, topology, batches, datasets, orphans: Orphans::default() })
+        Ok(deployment)
+    }
+
+    async fn execute_in_turn(&self, client: &ClientId, planner: &dyn Planner) -> Result<Outcome, ExecuteError> {
+        let _turn = within(LONGEST_WAIT, self.batches.turn(client.object_id())).await?;
+        within(WORK_DEADLINE, async {
+            let deployment = self.deployment().await?;
+            match deployment.topology {
+                Topology::Transactional => transaction::execute(&deployment.db, &self.orphans, client, planner).await,
+                Topology::Standalone => standalone::execute(&deployment.db, client, planner).await,
+            }
+        })
+        .await
+    }
+
+    async fn dataset_in_turn(&self, client: &ClientId) -> Result<Dataset, StoreError> {
+        let client = client.object_id();
+        match self.connection.current()?.topology {
+            Topology::Transactional => {
+                let _passed = self.datasets.pass().await?;
+                dataset::snapshot(&self.deployment().await?.db, client).await
+            }
+            Topology::Standalone => {
+                let _turn = self.batches.turn(client).await?;
+                let db = &self.deployment().await?.db;
+                standalone::finish_pending(db, client).await?;
+                dataset::plain(db, client).await
+            }
+        }
+    }
+
+    async fn snapshot_in_turn(&self, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
+        match self.connection.current()?.topology {
+            Topology::Transactional => {
+                let _passed = self.datasets.pass().await?;
+                dataset::planned_on(&self.deployment().await?.db, client, reads).await
+            }
+            Topology::Standalone => {
+                let _turn = self.batches.turn(client.object_id()).await?;
+                standalone::snapshot(&self.deployment().await?.db, client, reads).await
+            }
+        }
+    }
+
+    /// Whatever failed, it may be because the database is not what it was.
+    fn doubt(&self, error: &StoreError) {
+        if matches!(error, StoreError::Unavailable(_) | StoreError::Internal(_)) {
+            self.connection.doubt();
+        }
     }
 }
 
 #[async_trait]
 impl Store for MongoStore {
     async fn execute(&self, client: &ClientId, planner: Arc<dyn Planner>) -> Result<Outcome, ExecuteError> {
-        let _turn = within(LONGEST_WAIT, self.batches.turn(client.object_id())).await?;
-        within(DEADLINE, async {
-            match self.topology {
-                Topology::Transactional => {
-                    transaction::execute(&self.db, &self.orphans, client, planner.as_ref()).await
-                }
-                Topology::Standalone => standalone::execute(&self.db, client, planner.as_ref()).await,
+        // Who cannot be served does not wait in line.
+        self.connection.current()?;
+        let done = within(BATCH_DEADLINE, self.execute_in_turn(client, planner.as_ref())).await;
+        done.inspect_err(|error| {
+            if let ExecuteError::Store(error) = error {
+                self.doubt(error);
             }
         })
-        .await
     }
 
     async fn snapshot(&self, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
-        match self.topology {
-            Topology::Transactional => {
-                let _pass = within(LONGEST_WAIT, self.datasets.pass()).await?;
-                within(DEADLINE, dataset::planned_on(&self.db, client, reads)).await
-            }
-            Topology::Standalone => {
-                let _turn = within(LONGEST_WAIT, self.batches.turn(client.object_id())).await?;
-                within(DEADLINE, standalone::snapshot(&self.db, client, reads)).await
-            }
-        }
+        let read = within(DATASET_DEADLINE, self.snapshot_in_turn(client, reads)).await;
+        read.inspect_err(|error| self.doubt(error))
     }
 
     async fn dataset(&self, client: &ClientId) -> Result<Dataset, StoreError> {
-        let client = client.object_id();
-        match self.topology {
-            Topology::Transactional => {
-                let _passed = within(LONGEST_WAIT, self.datasets.pass()).await?;
-                within(DEADLINE, dataset::snapshot(&self.db, client)).await
-            }
-            Topology::Standalone => {
-                let _turn = within(LONGEST_WAIT, self.batches.turn(client)).await?;
-                within(DEADLINE, async {
-                    standalone::finish_pending(&self.db, client).await?;
-                    dataset::plain(&self.db, client).await
-                })
-                .await
-            }
-        }
+        within(DATASET_DEADLINE, self.dataset_in_turn(client)).await.inspect_err(|error| self.doubt(error))
     }
 
     async fn ping(&self) -> Result<Health, StoreError> {
-        within(PING_DEADLINE, async { Ok::<_, StoreError>(self.db.run_command(doc! { "ping": 1 }).await?) }).await?;
-        Ok(Health { engine: "mongodb", transactional: self.topology == Topology::Transactional })
-    }
-}
-
-impl Topology {
-    /// The first version with snapshot reads outside transactions: MongoDB 5.0.
-    const OLDEST_WIRE_VERSION: i32 = 13;
-
-    /// Asks the server what it is. The driver believes that a lone mongod has transactions.
-    async fn detect(db: &Database) -> Result<Self, StoreError> {
-        let hello = db.client().database("admin").run_command(doc! { "hello": 1 }).await?;
-        if hello.get_i32("maxWireVersion").unwrap_or_default() < Self::OLDEST_WIRE_VERSION {
-            return Err(StoreError::Internal("MongoDB 5.0 or newer is needed".to_owned()));
-        }
-        let is_transactional = hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid");
-        Ok(if is_transactional { Self::Transactional } else { Self::Standalone })
+        let deployment = self.connection.current()?;
+        within(PING_DEADLINE, deployment.confirm()).await.inspect_err(|error| self.doubt(error))?;
+        Ok(Health { engine: "mongodb", transactional: deployment.topology == Topology::Transactional })
     }
 }
 

@@ -46,6 +46,8 @@ impl MongoOptions {
         options.min_pool_size.get_or_insert(most.min(4));
         options.server_selection_timeout.get_or_insert(Duration::from_secs(5));
         options.connect_timeout.get_or_insert(Duration::from_secs(5));
+        // With the time to connect it is how long a server that has stopped answering is believed in.
+        options.heartbeat_freq.get_or_insert(Duration::from_secs(5));
         options.default_database.get_or_insert_with(|| self.database.clone());
         options.app_name = Some(APP_NAME.to_owned());
         // A dataset must show the commits before it, and transactions run nowhere else.

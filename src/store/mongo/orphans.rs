@@ -1,55 +1,105 @@
 //! Transactions that a dead server process left behind. MongoDB keeps one open for a minute, and with it
 //! the document of the client whose batch it was.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bson::{Bson, Document, Uuid, doc};
 use futures_util::StreamExt;
-use mongodb::Database;
 use mongodb::error::Result;
+use mongodb::{ClientSession, Database};
 
 use super::error::describe;
 use super::options::APP_NAME;
 
 /// Ends orphaned transactions, one search at a time.
 #[derive(Debug, Default)]
-pub(super) struct Orphans(tokio::sync::Mutex<()>);
+pub(super) struct Orphans {
+    /// When the last search ended.
+    searched: tokio::sync::Mutex<Option<Instant>>,
+    /// The sessions that batches of this process work in now.
+    own: Mutex<HashSet<SessionId>>,
+}
+
+type SessionId = [u8; 16];
+
+/// A batch of this process at work in a session, until it is dropped.
+pub(super) struct AtWork<'a> {
+    own: &'a Mutex<HashSet<SessionId>>,
+    session: Option<SessionId>,
+}
 
 impl Orphans {
     /// How long a transaction of this program must lie idle to be taken for an orphan. To end one of a
     /// living process is safe: nothing of it is written, and it runs again.
     const IDLE: Duration = Duration::from_millis(1500);
+    /// How long a search keeps others from searching again, however many wait.
+    const REST: Duration = Duration::from_secs(1);
 
-    /// Ends all transactions of this program in which nothing happens. Does nothing if a search is under
-    /// way. That it fails is logged only: the server itself ends such transactions too, though later.
+    /// Keeps a session's transactions from being taken for orphans: whoever asks is alive.
+    pub fn at_work(&self, session: &ClientSession) -> AtWork<'_> {
+        let session = session_id(session.id());
+        self.own().extend(session);
+        AtWork { own: &self.own, session }
+    }
+
+    /// Ends all transactions of this program in which nothing happens, but those that this process works
+    /// in. Does nothing if a search is under way or just was. That it fails is logged only: the server
+    /// itself ends such transactions too, though later.
     pub async fn end(&self, db: &Database) {
-        let Ok(_alone) = self.0.try_lock() else { return };
-        match end_idle(&db.client().database("admin")).await {
+        let Ok(mut searched) = self.searched.try_lock() else { return };
+        if searched.is_some_and(|searched| searched.elapsed() < Self::REST) {
+            return;
+        }
+        match self.end_idle(&db.client().database("admin")).await {
             Ok(0) => {}
             Ok(ended) => tracing::warn!(ended, "ended transactions that a dead process had left open"),
-            Err(error) => tracing::debug!(error = describe(&error), "looking for orphaned transactions failed"),
+            Err(error) => tracing::warn!(
+                error = describe(&error),
+                "cannot end orphaned transactions; the database does, after transactionLifetimeLimitSeconds"
+            ),
         }
+        *searched = Some(Instant::now());
+    }
+
+    async fn end_idle(&self, admin: &Database) -> Result<usize> {
+        tracing::debug!("looking for orphaned transactions");
+        let before = self.foreign(idle(admin).await?);
+        if before.is_empty() {
+            return Ok(0);
+        }
+        tokio::time::sleep(Self::IDLE).await;
+        let orphans: Vec<_> = self.foreign(idle(admin).await?).intersection(&before).map(Idle::session).collect();
+        if !orphans.is_empty() {
+            admin.run_command(doc! { "killSessions": &orphans }).await?;
+        }
+        Ok(orphans.len())
+    }
+
+    fn foreign(&self, mut idle: BTreeSet<Idle>) -> BTreeSet<Idle> {
+        let own = self.own();
+        idle.retain(|idle| !own.contains(&idle.session));
+        idle
+    }
+
+    fn own(&self) -> std::sync::MutexGuard<'_, HashSet<SessionId>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn end_idle(admin: &Database) -> Result<usize> {
-    let before = idle(admin).await?;
-    if before.is_empty() {
-        return Ok(0);
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = &self.session {
+            self.own.lock().unwrap_or_else(PoisonError::into_inner).remove(session);
+        }
     }
-    tokio::time::sleep(Orphans::IDLE).await;
-    let orphans: Vec<_> = idle(admin).await?.intersection(&before).map(Idle::session).collect();
-    if !orphans.is_empty() {
-        admin.run_command(doc! { "killSessions": &orphans }).await?;
-    }
-    Ok(orphans.len())
 }
 
 /// A transaction between two commands. It is equal to itself for as long as nothing happens in it.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Idle {
-    session: [u8; 16],
+    session: SessionId,
     transaction: i64,
     worked_micros: i64,
 }
@@ -69,10 +119,10 @@ async fn idle(admin: &Database) -> Result<BTreeSet<Idle>> {
 
 impl Idle {
     fn of(session: &Document) -> Option<Self> {
-        let Bson::Binary(id) = session.get_document("lsid").ok()?.get("id")? else { return None };
+        let id = session_id(session.get_document("lsid").ok()?)?;
         let transaction = session.get_document("transaction").ok()?;
         Some(Self {
-            session: id.to_uuid().ok()?.bytes(),
+            session: id,
             transaction: transaction.get_document("parameters").ok()?.get_i64("txnNumber").ok()?,
             worked_micros: transaction.get_i64("timeActiveMicros").ok()?,
         })
@@ -81,4 +131,9 @@ impl Idle {
     fn session(&self) -> Document {
         doc! { "id": Uuid::from_bytes(self.session) }
     }
+}
+
+fn session_id(session: &Document) -> Option<SessionId> {
+    let Bson::Binary(id) = session.get("id")? else { return None };
+    Some(id.to_uuid().ok()?.bytes())
 }

@@ -14,14 +14,14 @@ use bson::{Document, doc};
 use mongodb::Database;
 
 use super::client_queue::ClientQueue;
-use super::error::{DUPLICATE_KEY, Failure, describe};
+use super::error::{DOCUMENT_VALIDATION_FAILURE, DUPLICATE_KEY, Failure, describe};
 use super::intent::{Intent, Step, pending, sweep_parts};
 use super::load::{Counter, load};
 use super::update::{Refused, journaled, update};
 use super::{CLIENTS, RECEIPTS};
 use crate::failpoint::{self, Point};
 use crate::model::ClientId;
-use crate::plan::{Decision, Plan, Planner, ReadSet, Snapshot};
+use crate::plan::{Decision, Plan, Planner, ReadSet, Reject, Snapshot};
 use crate::store::records::{Change, ChangeKind, document};
 use crate::store::{ExecuteError, Outcome, StoreError};
 
@@ -48,7 +48,10 @@ pub(super) async fn execute(db: &Database, client: &ClientId, planner: &dyn Plan
             remove(db, &intent).await;
             return match applied {
                 Applied::Whole => Ok(Outcome { receipt: plan.receipt, replayed: false }),
-                Applied::Withdrawn(why) => Err(StoreError::Internal(why).into()),
+                Applied::Withdrawn(refusal) => {
+                    tracing::warn!(%client, why = refusal.why, "withdrew a batch");
+                    Err(Reject::by_the_database(&plan.receipt, refusal.record).into())
+                }
             };
         }
         tracing::debug!(%client, "the revision is taken by a batch that was given up for lost; planning again");
@@ -83,7 +86,9 @@ pub(super) async fn finish_pending(db: &Database, client: ObjectId) -> Result<()
         } else if intent.load_parts(db).await? {
             match apply(db, &intent).await.map_err(unfinished)? {
                 Applied::Whole => tracing::warn!(%client, revision, "finished a batch that was interrupted"),
-                Applied::Withdrawn(why) => tracing::error!(%client, revision, why, "withdrew a batch"),
+                Applied::Withdrawn(refusal) => {
+                    tracing::error!(%client, revision, why = refusal.why, "withdrew a batch that was interrupted");
+                }
             }
         }
         intent.remove(db).await?;
@@ -109,13 +114,20 @@ enum Applied {
     /// All of it is written.
     Whole,
     /// The database does not take one of its new records. Nothing of it is left.
-    Withdrawn(String),
+    Withdrawn(Refusal),
+}
+
+/// What the database has a rule of its own against.
+struct Refusal {
+    /// For the log.
+    why: String,
+    record: Option<ObjectId>,
 }
 
 /// Why a statement did not run.
 enum Unapplied {
     /// The database has a rule against it that is none of ours, like a unique index. It always will.
-    Refused(String),
+    Refused(Refusal),
     /// Another try may do.
     Failed(StoreError),
 }
@@ -125,9 +137,9 @@ enum Unapplied {
 async fn apply(db: &Database, intent: &Intent) -> Result<Applied, StoreError> {
     match insert(db, intent).await {
         Ok(()) => {}
-        Err(Unapplied::Refused(why)) => {
+        Err(Unapplied::Refused(refusal)) => {
             withdraw(db, intent).await?;
-            return Ok(Applied::Withdrawn(why));
+            return Ok(Applied::Withdrawn(refusal));
         }
         Err(Unapplied::Failed(error)) => return Err(error),
     }
@@ -180,15 +192,18 @@ async fn remove(db: &Database, intent: &Intent) {
 async fn run(db: &Database, collection: &str, statements: &[Document], own_key: &[&str]) -> Result<(), Unapplied> {
     // Before each, the first too: the intent is stored by then.
     failpoint::reached(Point::MidApply);
-    const DOCUMENT_VALIDATION_FAILURE: i32 = 121;
     let updated = update(db, None, collection, statements).await.map_err(|e| Unapplied::Failed(e.into()))?;
     let applied = |refused: &&Refused| refused.code == DUPLICATE_KEY && refused.unique == own_key;
-    let Some(Refused { code, unique }) = updated.refused.iter().find(|refused| !applied(refused)) else {
+    let Some(Refused { statement, code, unique }) = updated.refused.iter().find(|refused| !applied(refused)) else {
         return Ok(());
     };
     let why = format!("an update of {collection} failed with code {code}, unique index {unique:?}");
     Err(match *code {
-        DUPLICATE_KEY | DOCUMENT_VALIDATION_FAILURE => Unapplied::Refused(why),
+        DUPLICATE_KEY | DOCUMENT_VALIDATION_FAILURE => {
+            let query = statements.get(*statement).and_then(|statement| statement.get_document("q").ok());
+            let record = query.and_then(|query| query.get_object_id("_id").ok());
+            Unapplied::Refused(Refusal { why, record })
+        }
         _ => Unapplied::Failed(StoreError::Internal(why)),
     })
 }
@@ -230,7 +245,7 @@ fn count(intent: &Intent) -> Document {
 /// What cannot be taken back is not refused, however the database sees it.
 fn not_now(unapplied: Unapplied) -> StoreError {
     match unapplied {
-        Unapplied::Refused(why) => StoreError::Internal(why),
+        Unapplied::Refused(refusal) => StoreError::Internal(refusal.why),
         Unapplied::Failed(error) => error,
     }
 }

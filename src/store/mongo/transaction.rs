@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bson::oid::ObjectId;
 use bson::{Document, RawDocumentBuf, doc};
-use mongodb::error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
+use mongodb::error::{
+    Error, ErrorKind, IndexedWriteError, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT,
+};
 use mongodb::options::{Acknowledgment, ReadConcern, ReturnDocument, WriteConcern};
 use mongodb::{ClientSession, Database};
 
 use super::backoff::Backoff;
-use super::error::{DUPLICATE_KEY, Failure, WRITE_CONFLICT, code, describe};
+use super::error::{DOCUMENT_VALIDATION_FAILURE, DUPLICATE_KEY, Failure, WRITE_CONFLICT, code, describe};
 use super::load::{Counter, load};
 use super::orphans::Orphans;
 use super::update::update;
@@ -17,13 +20,13 @@ use super::{CLIENTS, RECEIPTS};
 use crate::clock;
 use crate::failpoint::{self, Point};
 use crate::model::ClientId;
-use crate::plan::{Decision, Plan, Planner, ReadSet, Receipt, StoredReceipt};
+use crate::plan::{Decision, Plan, Planner, ReadSet, Receipt, Reject, StoredReceipt};
 use crate::store::records::{Change, ChangeKind, changes, document};
 use crate::store::{ExecuteError, Outcome, StoreError};
 
 /// For how long a client's document may be held by another transaction before somebody looks whether
 /// the holder is alive. Transactions take milliseconds.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Loads, plans and commits in one transaction, and runs it again from the start while the server says
 /// that another try may succeed. The caller sets the deadline by dropping the future, which ends the
@@ -36,6 +39,7 @@ pub(super) async fn execute(
 ) -> Result<Outcome, ExecuteError> {
     let reads = planner.reads();
     let mut session = db.client().start_session().await.map_err(StoreError::from)?;
+    let _at_work = orphans.at_work(&session);
     let (begin, mut backoff) = (Instant::now(), Backoff::new());
     loop {
         let error = match attempt(db, &mut session, client, planner, &reads).await {
@@ -129,7 +133,9 @@ async fn bump(db: &Database, session: &mut ClientSession, client: &ClientId) -> 
 async fn write(db: &Database, session: &mut ClientSession, client: &ClientId, plan: &Plan) -> Result<(), Failure> {
     for (collection, writes) in by_collection(client, changes(client, plan)?) {
         if !writes.inserts.is_empty() {
-            db.collection::<Document>(collection).insert_many(writes.inserts).session(&mut *session).await?;
+            let records: Vec<_> = writes.inserts.iter().map(|record| record.get_object_id("_id").ok()).collect();
+            let insert = db.collection::<Document>(collection).insert_many(writes.inserts).session(&mut *session).await;
+            insert.map_err(|error| refused_if_forbidden(error, &records, &plan.receipt))?;
         }
         set(db, session, collection, &writes.sets).await?;
         failpoint::reached(Point::MidApply);
@@ -204,6 +210,20 @@ async fn remember(
     // The next attempt finds the receipt that is there already.
     insert.map_err(overtaken_if_duplicate)?;
     Ok(())
+}
+
+/// Tells a record that the database will never take from failures of other kinds.
+fn refused_if_forbidden(error: Error, records: &[Option<ObjectId>], receipt: &Receipt) -> Failure {
+    let ErrorKind::InsertMany(insert) = error.kind.as_ref() else { return error.into() };
+    let forbidden = |refused: &&IndexedWriteError| match refused.code {
+        // An id that is there already is a bug, and no rule of the database's owner.
+        DUPLICATE_KEY => !refused.message.contains("index: _id_ "),
+        code => code == DOCUMENT_VALIDATION_FAILURE,
+    };
+    match insert.write_errors.iter().flatten().find(forbidden) {
+        Some(refused) => Reject::by_the_database(receipt, records.get(refused.index).copied().flatten()).into(),
+        None => error.into(),
+    }
 }
 
 fn overtaken_if_duplicate(error: Error) -> Failure {

@@ -18,6 +18,8 @@ pub(super) struct Updated {
 /// A statement that failed. In a transaction this is the only sign that the transaction is dead.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refused {
+    /// Which statement, counted from 0.
+    pub statement: usize,
     /// The server's code.
     pub code: i32,
     /// The fields of the unique index, if one is violated.
@@ -36,8 +38,10 @@ pub(super) async fn update(
     collection: &str,
     statements: &[Document],
 ) -> Result<Updated> {
-    let mut updated = Updated::default();
+    let (mut updated, mut sent) = (Updated::default(), 0);
     for statements in commands(statements)? {
+        let first = sent;
+        sent += statements.into_iter().count();
         let mut command = rawdoc! { "update": collection, "updates": statements };
         let reply = match session.as_deref_mut() {
             Some(session) => db.run_raw_command(command).session(session).await?,
@@ -49,7 +53,7 @@ pub(super) async fn update(
                 db.run_raw_command(command).await?
             }
         };
-        updated.add(&reply);
+        updated.add(&reply, first);
         if session.is_some() && !updated.refused.is_empty() {
             break;
         }
@@ -87,22 +91,24 @@ fn commands(statements: &[Document]) -> Result<Vec<RawArrayBuf>> {
 }
 
 impl Updated {
-    fn add(&mut self, reply: &Document) {
+    /// Adds the reply to a command that began with the statement `first`.
+    fn add(&mut self, reply: &Document, first: usize) {
         self.matched += match reply.get("n") {
             Some(Bson::Int32(n)) => i64::from(*n),
             Some(Bson::Int64(n)) => *n,
             _ => 0,
         };
         let errors = reply.get_array("writeErrors").into_iter().flatten();
-        self.refused.extend(errors.filter_map(Bson::as_document).map(Refused::of));
-        self.refused.extend(reply.get_document("writeConcernError").ok().map(Refused::of));
+        self.refused.extend(errors.filter_map(Bson::as_document).map(|error| Refused::of(error, first)));
+        self.refused.extend(reply.get_document("writeConcernError").ok().map(|error| Refused::of(error, first)));
     }
 }
 
 impl Refused {
-    fn of(error: &Document) -> Self {
+    fn of(error: &Document, first: usize) -> Self {
         let unique = error.get_document("keyPattern").map(|keys| keys.keys().cloned().collect()).unwrap_or_default();
-        Self { code: error.get_i32("code").unwrap_or_default(), unique }
+        let index = error.get_i32("index").ok().and_then(|index| usize::try_from(index).ok()).unwrap_or_default();
+        Self { statement: first + index, code: error.get_i32("code").unwrap_or_default(), unique }
     }
 }
 
@@ -127,9 +133,14 @@ mod tests {
     #[test]
     fn replies_are_summed_up() {
         let mut updated = Updated::default();
-        updated.add(&doc! { "ok": 1, "n": 2 });
-        updated
-            .add(&doc! { "ok": 1, "n": 1, "writeErrors": [{ "index": 1, "code": 11000, "keyPattern": { "_id": 1 } }] });
-        assert_eq!(updated, Updated { matched: 3, refused: vec![Refused { code: 11000, unique: vec!["_id".into()] }] });
+        updated.add(&doc! { "ok": 1, "n": 2 }, 0);
+        updated.add(
+            &doc! { "ok": 1, "n": 1, "writeErrors": [{ "index": 1, "code": 11000, "keyPattern": { "_id": 1 } }] },
+            2,
+        );
+        assert_eq!(
+            updated,
+            Updated { matched: 3, refused: vec![Refused { statement: 3, code: 11000, unique: vec!["_id".into()] }] }
+        );
     }
 }

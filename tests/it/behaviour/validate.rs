@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Phone, Request, Server, on_every_engine};
+use crate::harness::{Phone, Request, on_every_engine};
 
 fn validate(phone: &Phone, batch: &Value) -> Value {
     phone.send(Request::new("POST", "/api/sync/validate").json(batch)).expect_ok()

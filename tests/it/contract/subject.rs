@@ -76,7 +76,9 @@ impl Place {
             Self::Directory(directory, _) => Arc::new(EmbeddedStore::open(directory, 400).unwrap()),
             Self::Database { url, name } => {
                 let options = MongoOptions { url: url.clone(), database: name.clone(), receipt_days: 400 };
-                Arc::new(MongoStore::connect(options).await.unwrap())
+                let store = MongoStore::open(options).await.unwrap();
+                store.ready().await.unwrap();
+                Arc::new(store)
             }
         }
     }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::scratch;
+use super::wait::eventually;
 
 /// A running (or ended) program, and all that it has printed.
 pub struct Child {
@@ -85,6 +86,19 @@ impl Child {
     pub fn kill(&self) {
         self.order("KILL");
         self.exit(Duration::from_secs(10)).expect("a killed process ends");
+    }
+
+    /// Sends SIGSTOP and waits until nothing of it runs any more.
+    pub fn pause(&self) {
+        self.order("STOP");
+        let stat = format!("/proc/{}/stat", self.pid);
+        let stopped = || std::fs::read_to_string(&stat).ok()?.rsplit_once(") ")?.1.starts_with('T').then_some(());
+        eventually("a stopped process", Duration::from_secs(10), stopped);
+    }
+
+    /// Sends SIGCONT.
+    pub fn resume(&self) {
+        self.order("CONT");
     }
 
     /// Tells the supervising shell to send a signal; one that is gone has nothing left to signal.

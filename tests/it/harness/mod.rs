@@ -22,5 +22,5 @@ pub(crate) use engine::on_every_engine;
 pub use matcher::Matcher;
 pub use mongod::{Mongod, Topology, database, unique_name};
 pub use server::{Server, Setup};
-pub use token::{TEST_SECRET, sign, token};
-pub use wait::block_on;
+pub use token::{TEST_SECRET, random_hex, sign, token};
+pub use wait::{block_on, eventually};

@@ -24,7 +24,7 @@ pub enum Topology {
 /// A mongod with a directory and a port of its own.
 pub struct Mongod {
     pub(super) child: Child,
-    pub(super) topology: Topology,
+    topology: Topology,
     pub(super) port: u16,
     pub(super) dir: TempDir,
 }
@@ -43,24 +43,28 @@ impl Mongod {
 
     /// Starts a new, empty one and waits until it takes writes.
     pub fn start(topology: Topology) -> Self {
-        let started = Self::launch(topology);
-        let port = started.port;
+        let started = Self::start_uninitiated(topology);
         if topology == Topology::ReplicaSet {
-            let member = doc! { "_id": 0, "host": format!("127.0.0.1:{port}") };
-            started.admin(doc! { "replSetInitiate": { "_id": "rs0", "members": [member] } }).expect("replSetInitiate");
+            started.initiate();
         }
         started.wait_until_writable();
         started
     }
 
-    /// Starts a new, empty process that listens; what it becomes a member of is left to the caller.
-    pub(super) fn launch(topology: Topology) -> Self {
+    /// Starts a new, empty one; if it is to be a replica set, it does not know of it yet.
+    pub fn start_uninitiated(topology: Topology) -> Self {
         let dir = scratch::fresh_dir("mongod-");
         let (port, child) = eventually("a port for mongod", LAUNCH_DEADLINE, || {
             let port = free_port();
             launch(topology, port, dir.path()).map(|child| (port, child))
         });
         Self { child, topology, port, dir }
+    }
+
+    /// Makes it a replica set of itself.
+    pub fn initiate(&self) {
+        let member = doc! { "_id": 0, "host": format!("127.0.0.1:{}", self.port) };
+        self.admin(doc! { "replSetInitiate": { "_id": "rs0", "members": [member] } }).expect("replSetInitiate");
     }
 
     /// The connection string of it.
@@ -70,6 +74,31 @@ impl Mongod {
             Topology::Lone => "directConnection=true",
         };
         format!("mongodb://127.0.0.1:{}/?{option}", self.port)
+    }
+
+    /// The connection string of this very process, whatever it is a member of.
+    pub fn direct_url(&self) -> String {
+        format!("mongodb://127.0.0.1:{}/?directConnection=true", self.port)
+    }
+
+    /// Stops it with SIGSTOP: connections stay, and nobody answers on them.
+    pub fn pause(&self) {
+        self.child.pause();
+    }
+
+    /// Lets it go on after a pause.
+    pub fn resume(&self) {
+        self.child.resume();
+    }
+
+    /// Ends it in good order, without which a replica set's newest data are lost on a lone mongod, and starts it
+    /// again as something else, on the same port and data. A replica set must still be initiated.
+    pub fn restart_as(&mut self, topology: Topology) {
+        self.topology = topology;
+        self.child.terminate();
+        self.child.exit(START_DEADLINE).expect("mongod ends");
+        self.child =
+            eventually("mongod's old port", LAUNCH_DEADLINE, || launch(self.topology, self.port, self.dir.path()));
     }
 
     /// Ends it with SIGKILL, as a power cut would.
@@ -91,7 +120,7 @@ impl Mongod {
     }
 
     /// Waits until it is a primary or, by itself, just up.
-    pub(super) fn wait_until_writable(&self) {
+    pub fn wait_until_writable(&self) {
         eventually("mongod takes writes", START_DEADLINE, || {
             let hello = self.admin(doc! { "hello": 1 }).ok()?;
             hello.get_bool("isWritablePrimary").unwrap_or(false).then_some(())
@@ -99,8 +128,8 @@ impl Mongod {
     }
 
     /// Runs one command against this very process, whatever its replica set thinks.
-    pub(super) fn admin(&self, command: Document) -> mongodb::error::Result<Document> {
-        let url = format!("mongodb://127.0.0.1:{}/?directConnection=true&serverSelectionTimeoutMS=5000", self.port);
+    pub fn admin(&self, command: Document) -> mongodb::error::Result<Document> {
+        let url = format!("{}&serverSelectionTimeoutMS=5000", self.direct_url());
         block_on(async {
             let client = mongodb::Client::with_uri_str(url).await?;
             client.database("admin").run_command(command).await

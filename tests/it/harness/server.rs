@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +63,11 @@ impl Setup {
         self.env("DATA_DIR", path)
     }
 
+    /// The directory of the embedded engine's data.
+    pub fn directory(&self) -> &Path {
+        Path::new(&self.env["DATA_DIR"])
+    }
+
     /// Keeps the data in this MongoDB database.
     pub fn database(self, name: impl Into<String>) -> Self {
         self.env("MONGO_DB_NAME", name)
@@ -78,12 +84,14 @@ impl Setup {
             .env("JWT_SECRET", TEST_SECRET)
     }
 
-    /// Starts the binary.
+    /// Starts the binary, by way of a shell that lets it outlive [`Server::limit_files`].
     fn launch(&self) -> Child {
         let (program, mut arguments) = crate::server_program();
         arguments.extend(self.arguments.iter().cloned());
+        let program = program.to_str().expect("a path in UTF-8").to_owned();
+        let ignoring = ["-c".to_owned(), r#"trap '' XFSZ; exec "$0" "$@""#.to_owned(), program];
         let env: Vec<_> = self.env.clone().into_iter().collect();
-        Child::start(&program, &arguments, &env)
+        Child::start(Path::new("/bin/sh"), &[&ignoring[..], &arguments[..]].concat(), &env)
     }
 }
 
@@ -138,8 +146,34 @@ impl Server {
         line.unwrap_or_else(|| panic!("no such log line in:\n{}", self.log().join("\n")))
     }
 
+    /// Stops it with SIGSTOP, in the middle of whatever it does.
+    pub fn pause(&self) {
+        self.child.pause();
+    }
+
+    /// Lets it go on after a pause.
+    pub fn resume(&self) {
+        self.child.resume();
+    }
+
+    /// Has all its writes beyond this many bytes of a file fail, as if the disk were full there; `None` gives room.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let soft = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        let mut prlimit = Command::new("prlimit");
+        prlimit.args(["--pid", &self.pid().to_string()]).arg(format!("--fsize={soft}:unlimited"));
+        assert!(prlimit.status().expect("prlimit of util-linux").success());
+    }
+
+    /// Waits until it ends by itself, with a failure; gives what it printed.
+    pub fn expect_failure(&self) -> String {
+        let status =
+            self.child.exit(START_DEADLINE).unwrap_or_else(|| panic!("it goes on:\n{}", self.log().join("\n")));
+        assert_ne!(status, 0, "{}", self.log().join("\n"));
+        self.log().join("\n")
+    }
+
     /// Ends it with SIGKILL.
-    pub fn kill(&mut self) {
+    pub fn kill(&self) {
         self.child.kill();
     }
 
