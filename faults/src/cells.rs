@@ -42,7 +42,7 @@ pub struct Round {
     pub applied: usize,
     /// How many acknowledged batches had first had an attempt of which nothing was heard.
     pub settled: usize,
-    /// The longest time from a repair until every shop had an answer.
+    /// The longest time from a repair, or the start of a server as one, until every shop had an answer.
     pub slowest: Duration,
     /// What is not as it must be.
     pub violations: Vec<String>,
@@ -126,7 +126,8 @@ fn name(engine: Engine) -> &'static str {
     }
 }
 
-/// What the server promises after its own death: a retry is answered within this time.
+/// What is promised after the death of a server: within this time of the start of another process, or of the death
+/// itself if another server is alive, a retry is answered.
 const PROMISED: Duration = Duration::from_secs(5);
 
 /// What is asked where nothing is promised, so that a hang is found.

