@@ -57,6 +57,23 @@ pub struct Config {
     #[arg(long, env = "REPLAY_CACHE_BYTES", default_value_t = 32 << 20, global = true)]
     pub replay_cache_bytes: u64,
 
+    /// Requests that are handled or wait at once; one client leaves as many as it has to others
+    #[arg(long, env = "MAX_REQUESTS", default_value_t = 1024, value_parser = at_least::<2>, global = true)]
+    pub max_requests: usize,
+
+    /// Batches that are executed at once; one client has a quarter of them at most
+    #[arg(long, env = "MAX_CONCURRENT_BATCHES", default_value_t = 64, value_parser = at_least::<1>, global = true)]
+    pub max_concurrent_batches: usize,
+
+    /// Bytes that requests and their answers may take in memory; one client leaves as many as it has to others
+    #[arg(long, env = "MEMORY_BUDGET_BYTES", default_value_t = 512 << 20,
+          value_parser = at_least::<{ 1 << 20 }>, global = true)]
+    pub memory_budget_bytes: usize,
+
+    /// Connections at once; more wait to be accepted
+    #[arg(long, env = "MAX_CONNECTIONS", default_value_t = 4096, value_parser = at_least::<1>, global = true)]
+    pub max_connections: usize,
+
     /// What to log: a level, or a filter in the syntax of the tracing crate
     #[arg(long, env = "LOG", default_value = "info", global = true)]
     pub log: String,

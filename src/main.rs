@@ -6,6 +6,11 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use viveka_sync::cli::Cli;
 
+/// The system's allocator keeps what large requests have freed: each thread its own, for ever. This one
+/// gives it back, so that the memory budget bounds the process too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

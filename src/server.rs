@@ -2,19 +2,21 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpServer, web};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{sleep, timeout};
 
 use crate::config::{Config, ConfigError};
 use crate::http::auth::Tokens;
-use crate::http::{self, App, Limits};
+use crate::http::{self, App, Capacity, Limits};
 use crate::secret_file;
 use crate::store::embedded::{EmbeddedStore, OpenError};
 use crate::store::mongo::{MongoOptions, MongoStore};
@@ -43,6 +45,18 @@ pub enum ServeError {
     Io(#[from] io::Error),
 }
 
+/// How long a phone may take to send the head of a request.
+const SLOWEST_HEAD: Duration = Duration::from_secs(10);
+/// How long a phone may take nothing of an answer.
+#[cfg(target_os = "linux")]
+const LONGEST_SILENCE: Duration = Duration::from_secs(30);
+/// How long a stop goes on to answer in any case, so that who has connected just now hears of it.
+const SHORTEST_DRAIN: Duration = Duration::from_millis(500);
+/// How long it waits for what is in flight.
+const LONGEST_DRAIN: Duration = Duration::from_secs(30);
+/// How long it waits from then on for answers to be on their way.
+const LAST_BYTES: Duration = Duration::from_secs(5);
+
 /// The client of the token that a development start prints.
 pub const DEMO_CLIENT: &str = "64b000000000000000000001";
 
@@ -63,15 +77,31 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         max_operations: config.max_operations,
         require_idempotency_key: config.require_idempotency_key,
     };
-    let app = App::new(store, tokens, limits, config.replay_cache_bytes, Handle::current());
+    let capacity = Capacity {
+        requests: config.max_requests,
+        batches: config.max_concurrent_batches,
+        memory: config.memory_budget_bytes,
+    };
+    let app = App::new(store, tokens, limits, capacity, config.replay_cache_bytes, Handle::current());
 
     let data = web::Data::new(app.clone());
     let server = HttpServer::new(move || {
         actix_web::App::new().app_data(data.clone()).wrap(from_fn(http::envelope)).configure(http::routes)
     });
-    let server = server.listen(listener)?.disable_signals().shutdown_timeout(30).run();
+    // Only Linux can be told.
+    #[cfg(target_os = "linux")]
+    let server = server.on_connect(|connection, _| give_up_on_silence(connection));
+    let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let server = server
+        .workers(workers)
+        .max_connections(config.max_connections.div_ceil(workers))
+        .client_request_timeout(SLOWEST_HEAD)
+        .shutdown_timeout(LAST_BYTES.as_secs())
+        .listen(listener)?
+        .disable_signals()
+        .run();
     let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stopper = Handle::current().spawn(stop_on_signal(server.handle(), terminate, interrupt));
+    let stopper = Handle::current().spawn(stop_on_signal(app, server.handle(), terminate, interrupt));
     tracing::info!(address = %address, "listening");
     if let Some(token) = demo_token {
         tracing::info!("no JWT_SECRET is set; for development, paste this:\n\n{}\n", demo(address, &token));
@@ -81,10 +111,18 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         error = unusable => return Err(ServeError::Mongo(error)),
     }
     stopper.abort();
-    // Work of requests that are gone may still be under way.
-    let _ = tokio::time::timeout(Duration::from_secs(30), app.finish()).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Ends a connection whose phone has stopped to take what is sent to it, so that an answer does not hold its
+/// memory for ever.
+#[cfg(target_os = "linux")]
+fn give_up_on_silence(connection: &dyn std::any::Any) {
+    let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() else { return };
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(LONGEST_SILENCE)) {
+        tracing::debug!(%error, "cannot limit how long a phone may be silent");
+    }
 }
 
 /// The tokens of the configured secret, or of the one in the data directory.
@@ -119,17 +157,31 @@ async fn open_store(config: &Config) -> Result<(Arc<dyn Store>, BoxFuture<'stati
     }
 }
 
-/// SIGTERM and Ctrl-C let what is in flight finish; a second one does not wait for it.
-async fn stop_on_signal(server: ServerHandle, mut terminate: Signal, mut interrupt: Signal) {
-    for graceful in [true, false] {
+/// SIGTERM and Ctrl-C let what is in flight finish, while whatever else comes hears that the server is
+/// stopping; a second one does not wait for it.
+async fn stop_on_signal(app: App, server: ServerHandle, mut terminate: Signal, mut interrupt: Signal) {
+    let mut signal = async || {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!(graceful, "stopping");
-        // Only asks; that the server has stopped is seen where it is awaited.
-        drop(server.stop(graceful));
+    };
+    signal().await;
+    app.refuse_more();
+    tracing::info!("stopping, when what is in flight is done");
+    tokio::select! {
+        (finished, ()) = join(timeout(LONGEST_DRAIN, app.finish()), sleep(SHORTEST_DRAIN)) => {
+            if finished.is_err() {
+                tracing::warn!("some requests are still not done; their retries will find out what came of them");
+            }
+            // Only asks; that the server has stopped is seen where it is awaited.
+            drop(server.stop(true));
+            signal().await;
+        }
+        () = signal() => {}
     }
+    tracing::info!("stopping at once");
+    drop(server.stop(false));
 }
 
 /// A line that sends a whole offline day: a new item, an invoice for it, and a payment on that.

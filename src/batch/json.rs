@@ -19,6 +19,15 @@ pub(super) enum JsonError {
     TooMany,
 }
 
+/// How many values a body may have: two hundred for each operation, and twenty thousand in any case. An invoice
+/// with ten lines has about that many.
+pub(super) fn most_values(max_operations: usize) -> usize {
+    max_operations.saturating_mul(200).max(20_000)
+}
+
+/// What an object that is not empty takes besides its values, in values: room for eleven members.
+pub(super) const OBJECT: usize = 8;
+
 /// Parses a body of at most `most` values.
 pub(super) fn parse(body: &[u8], most: usize) -> Result<Value, JsonError> {
     let left = Cell::new(Some(most));
@@ -41,9 +50,6 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
 }
 
 impl Strict<'_> {
-    /// What an object that is not empty takes besides its values, in values: room for eleven members.
-    const OBJECT: usize = 8;
-
     fn charge<E: Error>(self, values: usize) -> Result<(), E> {
         let left = self.0.get().and_then(|left| left.checked_sub(values));
         self.0.set(left);
@@ -99,7 +105,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         while let Some(name) = object.next_key::<String>()? {
             let value = object.next_value_seed(self)?;
             if members.is_empty() {
-                self.charge(Self::OBJECT)?;
+                self.charge(OBJECT)?;
             }
             if members.contains_key(&name) {
                 let name: String = name.chars().take(50).collect();

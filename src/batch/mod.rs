@@ -4,6 +4,7 @@
 //! reference names. What the records say is for [`crate::plan`].
 
 mod fingerprint;
+mod footprint;
 mod inquiry;
 mod invalid;
 mod invoice;
@@ -16,6 +17,7 @@ mod reader;
 mod warning;
 
 pub use fingerprint::Fingerprint;
+pub use footprint::reading_footprint;
 pub use inquiry::Inquiry;
 pub use invalid::{Invalid, Problem, ProblemCode, Problems};
 pub use invoice::{LineProduct, NewInvoice, NewLine, complete_totals};
@@ -135,10 +137,8 @@ fn read_body(body: &[u8], client: &ClientId, max_operations: usize) -> Result<Va
     Ok(body)
 }
 
-/// Reads JSON of at most two hundred values for each operation, and twenty thousand in any case: an invoice
-/// with ten lines has about that many.
 fn read_json(body: &[u8], max_operations: usize) -> Result<Value, Invalid> {
-    json::parse(body, max_operations.saturating_mul(200).max(20_000)).map_err(|error| match error {
+    json::parse(body, json::most_values(max_operations)).map_err(|error| match error {
         JsonError::Malformed(error) => Invalid::Json(error.to_string()),
         JsonError::TooMany => Invalid::TooManyOperations { limit: max_operations },
     })

@@ -15,6 +15,9 @@ use super::names::{Alias, MOST_ALIAS_CHARACTERS, Names, Target, reference_text};
 use super::warning::{WarningKind, Warnings};
 use crate::model::{Amount, LocalId, Timestamp};
 
+/// The longest list of ids that any field may have.
+const MOST_IDS: usize = 1000;
+
 /// What was found while reading a batch.
 #[derive(Debug, Default)]
 pub(super) struct Report {
@@ -193,7 +196,8 @@ impl<'a> Reader<'a> {
         let id = |(index, value)| {
             parse_id(value).or_else(|| self.no_id(format!("{}/{index}", self.place.member(name)), name, report))
         };
-        Some(values.iter().enumerate().filter_map(id).collect())
+        // One too many is enough to refuse the list; to read all of them could take a hundred times their text.
+        Some(values.iter().take(MOST_IDS + 1).enumerate().filter_map(id).collect())
     }
 
     /// A reference to a record of this batch or of the store; blank is as good as none.

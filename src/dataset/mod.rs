@@ -30,6 +30,13 @@ impl Dataset {
         &self.records[collection as usize]
     }
 
+    /// What the records take in memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        // A record is a vector, and the allocator's own words stand before its bytes.
+        const RECORD: usize = 48;
+        self.records.iter().flatten().map(|record| record.as_bytes().len() + RECORD).sum()
+    }
+
     /// Appends the JSON object `{itemGroups: [..], items: [..], ..}` in normalised form.
     ///
     /// # Errors

@@ -79,21 +79,24 @@ impl Coding {
         best
     }
 
-    /// Decodes a body of at most `limit` bytes, and never more than that, whatever it would become.
+    /// Decodes a body of at most `limit` bytes, and never more than that, whatever it would become. Asks
+    /// `reserve` for the bytes that it is going to take in all, each time before it takes more.
     ///
     /// # Errors
-    /// [`ApiError::PayloadTooLarge`], or [`ApiError::MalformedEncoding`] if it is not of this coding.
-    pub fn decode(self, body: &[u8], limit: usize) -> Result<Vec<u8>, ApiError> {
-        let read = match self {
-            Self::Identity => read(body, limit),
-            Self::Gzip => read(flate2::read::MultiGzDecoder::new(body), limit),
-            Self::Brotli => read(brotli::Decompressor::new(body, 4096), limit),
-            Self::Zstd => zstd_decoder(body).and_then(|decoder| read(decoder, limit)),
-        };
-        match read {
-            Ok(decoded) if decoded.len() > limit => Err(ApiError::PayloadTooLarge { limit }),
-            Ok(decoded) => Ok(decoded),
-            Err(_) => Err(ApiError::MalformedEncoding(self.name().unwrap_or("identity"))),
+    /// [`ApiError::PayloadTooLarge`], [`ApiError::MalformedEncoding`] if it is not of this coding, or
+    /// what `reserve` says.
+    pub fn decode(
+        self,
+        body: &[u8],
+        limit: usize,
+        reserve: impl FnMut(usize) -> Result<(), ApiError>,
+    ) -> Result<Vec<u8>, ApiError> {
+        let malformed = |_| ApiError::MalformedEncoding(self.name().unwrap_or("identity"));
+        match self {
+            Self::Identity => read(body, limit, reserve, malformed),
+            Self::Gzip => read(flate2::read::MultiGzDecoder::new(body), limit, reserve, malformed),
+            Self::Brotli => read(brotli::Decompressor::new(body, 4096), limit, reserve, malformed),
+            Self::Zstd => read(zstd_decoder(body).map_err(malformed)?, limit, reserve, malformed),
         }
     }
 
@@ -125,11 +128,27 @@ fn weighed(element: &str) -> (String, f32) {
     (name, weight.unwrap_or(1.0))
 }
 
-/// Reads one byte more than the limit at most, which is enough to know.
-fn read(decoder: impl Read, limit: usize) -> io::Result<Vec<u8>> {
+/// Reads one byte more than the limit at most, which is enough to know, into room that doubles.
+fn read(
+    mut decoder: impl Read,
+    limit: usize,
+    mut reserve: impl FnMut(usize) -> Result<(), ApiError>,
+    malformed: impl Fn(io::Error) -> ApiError,
+) -> Result<Vec<u8>, ApiError> {
+    const FIRST: usize = 64 << 10;
     let mut decoded = Vec::new();
-    decoder.take(limit as u64 + 1).read_to_end(&mut decoded)?;
-    Ok(decoded)
+    loop {
+        let room = (2 * decoded.len()).max(FIRST).min(limit + 1);
+        reserve(room)?;
+        decoded.reserve_exact(room - decoded.len());
+        decoder.by_ref().take((room - decoded.len()) as u64).read_to_end(&mut decoded).map_err(&malformed)?;
+        if decoded.len() > limit {
+            return Err(ApiError::PayloadTooLarge { limit });
+        }
+        if decoded.len() < room {
+            return Ok(decoded);
+        }
+    }
 }
 
 fn zstd_decoder(body: &[u8]) -> io::Result<zstd::Decoder<'static, &[u8]>> {
@@ -151,14 +170,18 @@ mod tests {
         Coding::accepted(&headers).name()
     }
 
+    fn granted(_: usize) -> Result<(), ApiError> {
+        Ok(())
+    }
+
     #[test]
     fn every_coding_gives_back_what_it_took() {
         let body = "some text that repeats, some text that repeats".repeat(100);
         for coding in [Coding::Identity, Coding::Gzip, Coding::Brotli, Coding::Zstd] {
             let encoded = coding.encode(body.as_bytes()).unwrap();
-            assert_eq!(coding.decode(&encoded, body.len()).unwrap(), body.as_bytes(), "{coding:?}");
+            assert_eq!(coding.decode(&encoded, body.len(), granted).unwrap(), body.as_bytes(), "{coding:?}");
             assert!(
-                matches!(coding.decode(&encoded, body.len() - 1), Err(ApiError::PayloadTooLarge { .. })),
+                matches!(coding.decode(&encoded, body.len() - 1, granted), Err(ApiError::PayloadTooLarge { .. })),
                 "{coding:?}"
             );
         }
@@ -167,10 +190,23 @@ mod tests {
     #[test]
     fn broken_and_bottomless_bodies_are_refused() {
         for coding in [Coding::Gzip, Coding::Brotli, Coding::Zstd] {
-            assert!(matches!(coding.decode(b"no such thing", 1000), Err(ApiError::MalformedEncoding(_))), "{coding:?}");
+            let malformed = coding.decode(b"no such thing", 1000, granted);
+            assert!(matches!(malformed, Err(ApiError::MalformedEncoding(_))), "{coding:?}");
             let bomb = coding.encode(&vec![b' '; 50_000_000]).unwrap();
-            assert!(matches!(coding.decode(&bomb, 1000), Err(ApiError::PayloadTooLarge { .. })), "{coding:?}");
+            assert!(matches!(coding.decode(&bomb, 1000, granted), Err(ApiError::PayloadTooLarge { .. })), "{coding:?}");
         }
+    }
+
+    #[test]
+    fn no_more_is_decoded_than_there_is_memory_for() {
+        let body = Coding::Gzip.encode(&vec![b' '; 1_000_000]).unwrap();
+        let mut asked = Vec::new();
+        let decoded = Coding::Gzip.decode(&body, 2_000_000, |bytes| {
+            asked.push(bytes);
+            if bytes > 600_000 { Err(ApiError::Overloaded) } else { Ok(()) }
+        });
+        assert!(matches!(decoded, Err(ApiError::Overloaded)));
+        assert_eq!(asked, [64 << 10, 128 << 10, 256 << 10, 512 << 10, 1024 << 10]);
     }
 
     #[test]

@@ -4,16 +4,20 @@ use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
+use actix_web::web;
 use tracing::Instrument;
 
+use super::App;
 use super::error::ApiError;
 use crate::clock;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Gives a request its id and every error its JSON body, and logs what the outside is not told.
+/// Gives a request its id and every error its JSON body, logs what the outside is not told, and refuses
+/// requests when the server is about to stop.
 ///
 /// # Errors
 /// None of ours: the routes turn errors into answers, which get their bodies here.
@@ -26,11 +30,21 @@ pub async fn envelope(
         tracing::info_span!("request", request.id = id, http.method = %request.method(), http.path = request.path());
     async move {
         let started = Instant::now();
-        let response = next.call(request).await?;
-        let mut response = match response.response().error().map(ApiError::from) {
-            Some(error) => response.into_response(answer(&error, &id)),
-            None => response.map_into_boxed_body(),
+        let app = request.app_data::<web::Data<App>>().expect("the app is registered with its routes").clone();
+        let mut response = match app.begin() {
+            Some(_in_flight) => {
+                let response = next.call(request).await?;
+                match response.response().error().map(ApiError::from) {
+                    Some(error) => response.into_response(answer(&error, &id)),
+                    None => response.map_into_boxed_body(),
+                }
+            }
+            None => request.into_response(answer(&ApiError::Stopping, &id)),
         };
+        if app.is_stopping() {
+            // So that the phone's next request finds another server, or this one when it is back.
+            response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+        }
         let value = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("unprintable"));
         response.headers_mut().insert(REQUEST_ID, value);
         let (status, elapsed_ms) = (response.status().as_u16(), started.elapsed().as_millis() as u64);

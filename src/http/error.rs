@@ -1,6 +1,7 @@
 //! What goes wrong, as the phone is told. The only file that names status codes.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -54,8 +55,10 @@ pub enum ApiError {
     KeyReused,
     /// The same batch is being worked on.
     InProgress,
-    /// Too much is waiting.
+    /// Too much is going on.
     Overloaded,
+    /// The server is about to stop.
+    Stopping,
     /// The store did not answer.
     Unavailable(String),
     /// The store is known to be away, which the log says once and not for each request.
@@ -82,8 +85,11 @@ struct Envelope<'a> {
     request_id: &'a str,
 }
 
-/// Seconds after which a phone may try again.
-const RETRY_AFTER_SECONDS: u32 = 1;
+/// Seconds after which a phone may try again: by chance one of these, so that phones that were refused
+/// together do not come back together.
+const RETRY_AFTER_SECONDS: RangeInclusive<u32> = 1..=5;
+/// For a batch that is being worked on, and so soon done.
+const RETRY_SOON_SECONDS: RangeInclusive<u32> = 1..=2;
 
 impl ApiError {
     /// The answer with its JSON envelope.
@@ -93,10 +99,24 @@ impl ApiError {
         match self {
             Self::MethodNotAllowed(allowed) => drop(response.insert_header((ALLOW, *allowed))),
             Self::Unauthorized => drop(response.insert_header((WWW_AUTHENTICATE, "Bearer"))),
-            _ if self.is_worth_a_retry() => drop(response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS))),
+            Self::InProgress => drop(response.insert_header((RETRY_AFTER, any_of(RETRY_SOON_SECONDS)))),
+            Self::Overloaded | Self::Stopping | Self::Unavailable(_) => {
+                response.insert_header((RETRY_AFTER, any_of(RETRY_AFTER_SECONDS)));
+            }
             _ => {}
         }
         response.json(Envelope { success: false, message: &message, code, errors: self.errors(), request_id })
+    }
+
+    /// The error of something that came after a batch, which may have been committed by then: what would say
+    /// that nothing was applied must not.
+    pub fn after(self, committed: bool) -> Self {
+        match self {
+            Self::Overloaded | Self::Internal(_) if committed => {
+                Self::Unavailable(format!("after the commit: {}", self.inside().unwrap_or("overloaded")))
+            }
+            other => other,
+        }
     }
 
     /// What the log says of the inside; `None` where the outside knows it all.
@@ -160,6 +180,11 @@ impl ApiError {
                 "overloaded",
                 "The server is overloaded; nothing was applied; send it again".into(),
             ),
+            Self::Stopping => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "The server is stopping; nothing was applied; send it again".into(),
+            ),
             Self::Unavailable(_) | Self::Away => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "store_unavailable",
@@ -170,16 +195,19 @@ impl ApiError {
         Face { status, code, message }
     }
 
-    fn is_worth_a_retry(&self) -> bool {
-        matches!(self, Self::InProgress | Self::Overloaded | Self::Unavailable(_) | Self::Away)
-    }
-
     fn errors(&self) -> Value {
         match self {
             Self::InvalidBatch(problems) | Self::Rejected(problems) => problems.to_json(),
             _ => json!([]),
         }
     }
+}
+
+/// One number of a range, each with the same chance.
+fn any_of(range: RangeInclusive<u32>) -> u32 {
+    let (first, count) = (*range.start(), range.end() - range.start() + 1);
+    // Without chance it still is one of them.
+    first + getrandom::u32().unwrap_or_default() % count
 }
 
 impl fmt::Display for ApiError {
@@ -233,17 +261,25 @@ impl From<ExecuteError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&StoreError> for ApiError {
+    fn from(error: &StoreError) -> Self {
         match error {
             StoreError::Overloaded => Self::Overloaded,
-            StoreError::Unavailable(inside) => Self::Unavailable(inside),
+            StoreError::Unavailable(inside) => Self::Unavailable(inside.clone()),
             StoreError::Away => Self::Away,
-            StoreError::Internal(inside) => Self::Internal(inside),
+            StoreError::Internal(inside) => Self::Internal(inside.clone()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use actix_web::body::to_bytes;
 
     use super::*;
@@ -254,6 +290,7 @@ mod tests {
         for (error, status, code) in [
             (ApiError::InProgress, 409, "sync_in_progress"),
             (ApiError::Overloaded, 503, "overloaded"),
+            (ApiError::Stopping, 503, "overloaded"),
             (ApiError::Unavailable("host db-7 is away".into()), 503, "store_unavailable"),
             (ApiError::Away, 503, "store_unavailable"),
         ] {
@@ -265,5 +302,13 @@ mod tests {
             assert_eq!((&body["code"], &body["requestId"]), (&json!(code), &json!("id-1")));
             assert!(!body.to_string().contains("db-7"), "{body}");
         }
+    }
+
+    #[test]
+    fn phones_that_are_refused_together_come_back_apart() {
+        let answers = (0..1000).map(|_| ApiError::Overloaded.respond("id"));
+        let seconds: BTreeSet<String> =
+            answers.map(|answer| answer.headers().get(RETRY_AFTER).unwrap().to_str().unwrap().to_owned()).collect();
+        assert_eq!(seconds, ["1", "2", "3", "4", "5"].map(str::to_owned).into());
     }
 }

@@ -1,6 +1,7 @@
 //! HTTP: who is calling, what they send, what they hear. The only place, with `server.rs`, that knows
 //! actix.
 
+mod admission;
 pub mod auth;
 mod body;
 mod encoding;
@@ -20,11 +21,15 @@ use std::sync::Arc;
 
 use actix_web::web::{self, ServiceConfig};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument;
 
+use crate::batch::reading_footprint;
 use crate::store::Store;
+pub use admission::Capacity;
+use admission::{Admission, Admitted};
 use auth::Tokens;
 pub use envelope::envelope;
 use error::ApiError;
@@ -48,9 +53,11 @@ pub struct App {
     tokens: Arc<Tokens>,
     replays: Arc<Replays>,
     limits: Limits,
+    admission: Arc<Admission>,
+    health: health::Pulse,
     runtime: Handle,
     tasks: TaskTracker,
-    computations: Arc<Semaphore>,
+    stopping: CancellationToken,
 }
 
 /// The limits of one batch.
@@ -70,25 +77,46 @@ impl App {
         store: Arc<dyn Store>,
         tokens: Tokens,
         limits: Limits,
+        capacity: Capacity,
         replay_cache_bytes: u64,
         runtime: Handle,
     ) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let tasks = TaskTracker::new();
         Self {
             store,
             tokens: Arc::new(tokens),
             replays: Arc::new(Replays::new(replay_cache_bytes)),
             limits,
+            admission: Arc::new(Admission::new(capacity, tasks.clone())),
+            health: health::Pulse::default(),
             runtime,
-            tasks: TaskTracker::new(),
-            computations: Arc::new(Semaphore::new(2 * cores)),
+            tasks,
+            stopping: CancellationToken::new(),
         }
     }
 
-    /// Waits for all work that requests have started, so that a stop cuts nothing off.
-    pub async fn finish(&self) {
+    /// Refuses what comes from now on.
+    pub fn refuse_more(&self) {
+        self.stopping.cancel();
         self.tasks.close();
+    }
+
+    /// Waits, once more is refused, until all that came before is done: requests, the work of those whose
+    /// phones hung up, and answers that are being sent.
+    pub async fn finish(&self) {
         self.tasks.wait().await;
+    }
+
+    /// Takes note of a request, which is in flight until the token is dropped; `None` if the server is
+    /// about to stop.
+    fn begin(&self) -> Option<TaskTrackerToken> {
+        // In this order: who has a token before the flag is up is waited for.
+        let token = self.tasks.token();
+        (!self.is_stopping()).then_some(token)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
     }
 
     /// Runs work on the main runtime, to its end, whatever becomes of the request.
@@ -97,22 +125,38 @@ impl App {
         task.await.map_err(|e| ApiError::Internal(format!("a task failed: {e}")))
     }
 
-    /// Runs a computation on this many bytes: here if they are few, else where it holds up no worker.
+    /// Runs a computation that would hold up a worker, when it is its client's turn.
     async fn compute<T: Send + 'static>(
         &self,
-        bytes: usize,
+        admitted: &Admitted,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {
-        const LARGE: usize = 64 << 10;
-        if bytes < LARGE { Ok(work()) } else { self.blocking(work).await }
-    }
-
-    /// Runs a computation that would hold up a worker.
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
-        // More at once would only share the cores and hold more in memory.
-        let _permit = self.computations.acquire().await.map_err(|e| ApiError::Internal(e.to_string()))?;
+        let turn = admitted.turn_to_compute().await?;
+        // A computation cannot be stopped: it keeps its turn and its memory also when nobody waits for it.
+        let holder = admitted.clone();
+        let work = move || {
+            let _holds = (turn, holder);
+            work()
+        };
         let task = self.tasks.spawn_blocking_on(work, &self.runtime);
         task.await.map_err(|e| ApiError::Internal(format!("a computation failed: {e}")))
+    }
+
+    /// Reads a body as JSON with a function that is given it and the most operations, within the request's memory.
+    async fn parse<T: Send + 'static>(
+        &self,
+        admitted: &Admitted,
+        body: Vec<u8>,
+        read: impl FnOnce(&[u8], usize) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        /// From here on it is moved off the workers.
+        const LARGE: usize = 64 << 10;
+        let (large, most, holder) = (body.len() >= LARGE, self.limits.max_operations, admitted.clone());
+        let parse = move || {
+            holder.hold(body.capacity() + reading_footprint(&body, most))?;
+            Ok(read(&body, most))
+        };
+        if large { self.compute(admitted, parse).await? } else { parse() }
     }
 }
 

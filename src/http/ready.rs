@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
 use super::App;
-use super::auth::Caller;
+use super::admission::Admitted;
 use super::body;
 use super::error::ApiError;
 use crate::batch::check_body_client;
@@ -12,14 +12,16 @@ use crate::batch::check_body_client;
 /// Answers `{success, message, clientId}`. The body may name the client, as a batch may.
 ///
 /// # Errors
-/// [`ApiError`] 400, 401 or 403.
+/// [`ApiError`] 400, 401, 403 or 503.
 pub async fn ready(
     request: HttpRequest,
-    Caller(client): Caller,
+    admitted: Admitted,
     payload: web::Payload,
     app: web::Data<App>,
 ) -> Result<HttpResponse, ApiError> {
-    let body = body::read(request.headers(), payload, &app).await?;
-    check_body_client(&body, &client, app.limits.max_operations)?;
+    let client = admitted.client();
+    let body = body::read(request.headers(), payload, &admitted, &app).await?;
+    let check = move |body: &[u8], most| check_body_client(body, &client, most);
+    app.parse(&admitted, body, check).await??;
     Ok(HttpResponse::Ok().json(json!({"success": true, "message": "Ready to sync", "clientId": client.to_string()})))
 }

@@ -6,13 +6,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use super::App;
-use super::auth::Caller;
+use super::admission::Admitted;
 use super::body;
 use super::error::ApiError;
 use super::synced::SyncedIds;
 use crate::batch::Inquiry;
 use crate::model::Revision;
-use crate::plan::{LocalRecord, ReadSet, Snapshot, StoredReceipt};
+use crate::plan::{LocalRecord, ReadSet, Snapshot, StoredReceipt, Summary};
 
 /// Answers of each key and of each local id whether it is committed.
 ///
@@ -20,12 +20,14 @@ use crate::plan::{LocalRecord, ReadSet, Snapshot, StoredReceipt};
 /// [`ApiError`] 400 if the body is no such question, 401, 403, 413, 415 or 503.
 pub async fn reconcile(
     request: HttpRequest,
-    Caller(client): Caller,
+    admitted: Admitted,
     payload: web::Payload,
     app: web::Data<App>,
 ) -> Result<HttpResponse, ApiError> {
-    let body = body::read(request.headers(), payload, &app).await?;
-    let inquiry = Inquiry::parse(&body, &client, app.limits.max_operations)?;
+    let client = admitted.client();
+    let body = body::read(request.headers(), payload, &admitted, &app).await?;
+    let inquiry = app.parse(&admitted, body, move |body, most| Inquiry::parse(body, &client, most)).await??;
+    let _turn = admitted.turn_to_answer().await?;
     let reads = ReadSet {
         receipts: inquiry.keys.iter().cloned().collect(),
         local_ids: inquiry.local_ids.iter().cloned().collect(),
@@ -33,6 +35,7 @@ pub async fn reconcile(
     };
     let store = app.store.clone();
     let known = app.run(async move { store.snapshot(&client, &reads).await }).await??;
+    admitted.hold_more(footprint(&known))?;
     Ok(HttpResponse::Ok().json(Report::of(&inquiry, &known)))
 }
 
@@ -63,6 +66,24 @@ struct CommittedRecord {
     kind: &'static str,
     id: String,
     revision: Revision,
+}
+
+/// What receipts and the answer that is made of them take in memory, in bytes.
+fn footprint(known: &Snapshot) -> usize {
+    const ID: usize = 128;
+    let ids = |stored: &StoredReceipt| {
+        let Summary {
+            items_created,
+            items_updated,
+            items_deleted,
+            invoices_created,
+            payments_created,
+            already_applied,
+        } = stored.receipt.summary;
+        let ids = items_created + items_updated + items_deleted + invoices_created + payments_created + already_applied;
+        usize::try_from(ids).unwrap_or_default()
+    };
+    known.receipts.values().map(ids).sum::<usize>() * ID
 }
 
 impl Report {

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 use super::App;
-use super::auth::Caller;
+use super::admission::{Admitted, HeldBody};
 use super::body;
 use super::encoding::Coding;
 use super::error::ApiError;
@@ -20,9 +22,8 @@ use super::synced::SyncedIds;
 use crate::batch::{Alias, Batch, Warning};
 use crate::clock::Stamp;
 use crate::dataset::Dataset;
-use crate::model::{ClientId, IdempotencyKey, Revision};
+use crate::model::{IdempotencyKey, Revision};
 use crate::plan::{IdMap, Idempotent, Planner, Receipt, Summary, SyncPlanner};
-use crate::store::StoreError;
 
 /// As long as phones wait. Work that takes longer goes on, and a retry with the same key finds it.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -35,66 +36,116 @@ const SMALL: usize = 1 << 10;
 /// [`ApiError`], whatever the table in API.md says.
 pub async fn sync(
     request: HttpRequest,
-    Caller(client): Caller,
+    admitted: Admitted,
     payload: web::Payload,
     app: web::Data<App>,
 ) -> Result<HttpResponse, ApiError> {
     let key = idempotency::key(request.headers())?;
-    let body = body::read(request.headers(), payload, &app).await?;
-    let max_operations = app.limits.max_operations;
-    let batch = app.compute(body.len(), move || Batch::parse(&body, &client, max_operations)).await??;
+    let body = body::read(request.headers(), payload, &admitted, &app).await?;
+    let batch = parse(body, &admitted, &app).await?;
     if key.is_none() && app.limits.require_idempotency_key && !batch.is_empty() {
         return Err(ApiError::KeyRequired);
     }
-    let answer = answer(client, key, batch, &app).await?;
-    respond(answer, request.headers(), &app).await
+    let committed = !batch.is_empty();
+    let answer = answer(&admitted, key, batch, &app).await?;
+    respond(answer, admitted, request.headers(), &app).await.map_err(|error| error.after(committed))
+}
+
+async fn parse(body: Vec<u8>, admitted: &Admitted, app: &App) -> Result<Batch, ApiError> {
+    let (client, texts) = (admitted.client(), body.len());
+    let batch = app.parse(admitted, body, move |body, most| Batch::parse(body, &client, most)).await??;
+    admitted.hold(texts + batch.footprint())?;
+    Ok(batch)
 }
 
 /// Does the work on a task of its own, which goes on when the phone hangs up, and waits for it.
 async fn answer(
-    client: ClientId,
+    admitted: &Admitted,
     key: Option<IdempotencyKey>,
     batch: Batch,
     app: &web::Data<App>,
 ) -> Result<Answer, ApiError> {
-    let inner = app.clone();
+    let (inner, admitted) = (app.clone(), admitted.clone());
+    let (phone, hung_up) = oneshot::channel();
     let late = match key {
         Some(_) if !batch.is_empty() => ApiError::InProgress,
         _ => ApiError::Unavailable(format!("not done within {} s", LONGEST_WAIT.as_secs())),
     };
     let work = async move {
-        // A pull changes nothing, so there is nothing to remember and nothing to share.
-        let Some(key) = key.filter(|_| !batch.is_empty()) else { return work(client, None, batch, &inner).await };
-        let slot = Slot { client, key: key.clone(), fingerprint: batch.fingerprint.clone() };
-        let shared = inner.replays.share(slot, work(client, Some(key), batch, &inner)).await;
-        shared.map_err(Arc::unwrap_or_clone)
+        let begun = AtomicBool::new(false);
+        tokio::select! {
+            biased;
+            answer = share(&admitted, key, batch, &inner, &begun) => answer,
+            // Nobody hears this, and those who share the execution go on with it.
+            () = abandoned(hung_up, &begun) => Err(ApiError::Overloaded),
+        }
     };
-    tokio::time::timeout(LONGEST_WAIT, app.run(work)).await.map_err(|_| late)??
+    let answer = tokio::time::timeout(LONGEST_WAIT, app.run(work)).await.map_err(|_| late)?;
+    drop(phone);
+    answer?
 }
 
-/// Executes the batch, if it has any operation, and reads the dataset.
-async fn work(client: ClientId, key: Option<IdempotencyKey>, batch: Batch, app: &App) -> Result<Answer, ApiError> {
-    let committed = !batch.is_empty();
-    let (receipt, replayed) = if !committed {
-        (Receipt { warnings: batch.warnings.into_list(), ..Receipt::default() }, false)
-    } else {
-        let outcome = app.store.execute(&client, planner(key, batch)).await?;
-        tracing::info!(
-            client.id = %client, revision = outcome.receipt.revision.0, replayed = outcome.replayed,
-            summary = ?outcome.receipt.summary, "batch committed"
-        );
-        (outcome.receipt, outcome.replayed)
-    };
-    let dataset = app.store.dataset(&client).await.map_err(|error| match error {
-        // Now the batch is committed, so what these say to a phone would not be true.
-        error @ (StoreError::Overloaded | StoreError::Internal(_)) if committed => {
-            StoreError::Unavailable(error.to_string())
-        }
-        error => error,
-    })?;
+/// Waits until the phone has hung up, if its batch is not being executed by then: it leaves the queue.
+async fn abandoned(hung_up: oneshot::Receiver<()>, begun: &AtomicBool) {
+    // The sender sends nothing; it is dropped with the request's handler.
+    let _ = hung_up.await;
+    if begun.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Does the work, or shares what another request with the same batch does.
+async fn share(
+    admitted: &Admitted,
+    key: Option<IdempotencyKey>,
+    batch: Batch,
+    app: &App,
+    begun: &AtomicBool,
+) -> Result<Answer, ApiError> {
+    if batch.is_empty() {
+        // A pull changes nothing, so there is nothing to remember and nothing to share.
+        let receipt = Receipt { warnings: batch.warnings.into_list(), ..Receipt::default() };
+        return show(admitted, receipt, false, app).await;
+    }
+    let Some(key) = key else { return execute(admitted, None, batch, app, begun).await };
+    let slot = Slot { client: admitted.client(), key: key.clone(), fingerprint: batch.fingerprint.clone() };
+    let shared = app.replays.share(slot, execute(admitted, Some(key), batch, app, begun)).await;
+    shared.map_err(Arc::unwrap_or_clone)
+}
+
+/// Executes the batch when it is the client's turn, and shows what came of it.
+async fn execute(
+    admitted: &Admitted,
+    key: Option<IdempotencyKey>,
+    batch: Batch,
+    app: &App,
+    begun: &AtomicBool,
+) -> Result<Answer, ApiError> {
+    let client = admitted.client();
+    let turn = admitted.turn_to_execute().await?;
+    admitted.hold_more(batch.execution_footprint())?;
+    begun.store(true, Ordering::Relaxed);
+    let outcome = app.store.execute(&client, planner(key, batch)).await?;
+    tracing::info!(
+        client.id = %client, revision = outcome.receipt.revision.0, replayed = outcome.replayed,
+        summary = ?outcome.receipt.summary, "batch committed"
+    );
+    drop(turn);
+    show(admitted, outcome.receipt, outcome.replayed, app).await.map_err(|error| error.after(true))
+}
+
+/// Reads the dataset and writes the answer, when it is the client's turn.
+async fn show(admitted: &Admitted, receipt: Receipt, replayed: bool, app: &App) -> Result<Answer, ApiError> {
+    let client = admitted.client();
+    let _turn = admitted.turn_to_answer().await?;
+    admitted.hold_likely_answer()?;
+    let dataset = app.store.dataset(&client).await?;
+    // Its records, and the JSON that is made of them in a vector that may double.
+    admitted.hold_answer(3 * dataset.bytes())?;
     let revision = dataset.revision;
     app.replays.saw(client, revision).await;
-    let body = app.blocking(move || encode(receipt, &dataset)).await??;
+    let body = app.compute(admitted, move || encode(receipt, &dataset)).await??;
+    admitted.hold(body.len())?;
     Ok(Answer { body: body.into(), revision, replayed })
 }
 
@@ -142,9 +193,11 @@ fn encode(receipt: Receipt, dataset: &Dataset) -> Result<Vec<u8>, ApiError> {
     };
     let mut out = serde_json::to_vec(&head).map_err(|e| ApiError::Internal(e.to_string()))?;
     out.pop();
+    out.reserve(dataset.bytes());
     out.extend_from_slice(b",\"data\":");
     dataset.write_json(&mut out).map_err(|e| ApiError::Internal(e.to_string()))?;
     out.push(b'}');
+    out.shrink_to_fit();
     Ok(out)
 }
 
@@ -155,15 +208,22 @@ fn maps(ids: IdMap) -> Maps {
     Maps { items: map(ids.items), invoices: map(ids.invoices), payments: map(ids.payments) }
 }
 
-async fn respond(answer: Answer, headers: &HeaderMap, app: &App) -> Result<HttpResponse, ApiError> {
+async fn respond(answer: Answer, admitted: Admitted, headers: &HeaderMap, app: &App) -> Result<HttpResponse, ApiError> {
     let mut response = HttpResponse::Ok();
     response.content_type("application/json").insert_header((header::VARY, "Accept-Encoding"));
     if answer.replayed {
         response.insert_header(("Idempotency-Replayed", "true"));
     }
     let coding = Coding::accepted(headers);
-    let (Some(name), true) = (coding.name(), answer.body.len() >= SMALL) else { return Ok(response.body(answer.body)) };
-    let encoded = app.blocking(move || coding.encode(&answer.body)).await?;
+    let length = answer.body.len();
+    admitted.hold(length)?;
+    let (Some(name), true) = (coding.name(), length >= SMALL) else {
+        return Ok(response.body(HeldBody::new(answer.body, admitted)));
+    };
+    // Nothing that is worth it grows; what does not shrink takes a little more.
+    admitted.hold(2 * length)?;
+    let encoded = app.compute(&admitted, move || coding.encode(&answer.body)).await?;
     let encoded = encoded.map_err(|e| ApiError::Internal(e.to_string()))?;
-    Ok(response.insert_header((header::CONTENT_ENCODING, name)).body(encoded))
+    admitted.hold(encoded.len())?;
+    Ok(response.insert_header((header::CONTENT_ENCODING, name)).body(HeldBody::new(encoded.into(), admitted)))
 }

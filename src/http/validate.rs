@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::App;
-use super::auth::Caller;
+use super::admission::Admitted;
 use super::body;
 use super::error::ApiError;
 use super::idempotency;
@@ -19,20 +19,23 @@ use crate::plan::{Check, Findings, Group, Summary};
 /// [`ApiError`], as for a sync, if the body is no batch at all.
 pub async fn validate(
     request: HttpRequest,
-    Caller(client): Caller,
+    admitted: Admitted,
     payload: web::Payload,
     app: web::Data<App>,
 ) -> Result<HttpResponse, ApiError> {
+    let client = admitted.client();
     let key = idempotency::key(request.headers())?;
-    let body = body::read(request.headers(), payload, &app).await?;
-    let max_operations = app.limits.max_operations;
-    let bytes = body.len();
-    let reading = app.compute(bytes, move || Reading::of(&body, &client, max_operations)).await??;
+    let body = body::read(request.headers(), payload, &admitted, &app).await?;
+    let texts = body.len();
+    let reading = app.parse(&admitted, body, move |body, most| Reading::of(body, &client, most)).await??;
+    admitted.hold(texts + reading.footprint())?;
     let stamp = Stamp::take(reading.batch.ids());
     let check = Check::new(reading, key, stamp);
+    let turn = admitted.turn_to_answer().await?;
     let (store, reads) = (app.store.clone(), check.reads());
     let before = app.run(async move { store.snapshot(&client, &reads).await }).await??;
-    let findings = app.compute(bytes, move || check.run(&before)).await?;
+    let findings = app.compute(&admitted, move || check.run(&before)).await?;
+    drop(turn);
     Ok(HttpResponse::Ok().json(Report::from(findings)))
 }
 

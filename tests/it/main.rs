@@ -17,8 +17,10 @@ mod layers;
 mod mongo;
 mod orphans;
 mod outage;
+mod overload;
 mod properties;
 mod start;
+mod stop;
 
 /// What the harness starts as the server, and with which first arguments.
 fn server_program() -> (std::path::PathBuf, Vec<String>) {

@@ -45,8 +45,9 @@ fn another_server_takes_a_storm_of_retries_of_what_a_dead_one_left() {
             .map(|retry| (retry % shops.len(), retry / shops.len()))
             .map(|(shop, device)| scope.spawn(move || retry(&Phone::of(alive, &shops[shop]), sent[shop] - 1 + device)))
             .collect();
+        let raised = Raised(retried);
         retries.into_iter().for_each(|retry| retry.join().unwrap());
-        retried.store(true, Ordering::Relaxed);
+        drop(raised);
         for other in others {
             let (phone, sold) = other.join().unwrap();
             audit(&phone, sold);
@@ -96,6 +97,7 @@ fn caught_in_transactions(
     let caught = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let selling: Vec<_> = shops.iter().map(|shop| scope.spawn(|| send_until(server, shop, &caught))).collect();
+        let raised = Raised(&caught);
         eventually("a server stopped in its transactions", Duration::from_secs(60), || {
             server.pause();
             if open_transactions(mongod) >= least {
@@ -104,10 +106,19 @@ fn caught_in_transactions(
             server.resume();
             None
         });
-        caught.store(true, Ordering::Relaxed);
+        drop(raised);
         then();
         selling.into_iter().map(|selling| selling.join().unwrap()).collect()
     })
+}
+
+/// A flag that is raised in any case, also by a failure: who goes on until then must not go on for ever.
+struct Raised<'a>(&'a AtomicBool);
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn send_until(server: &Server, shop: &str, stop: &AtomicBool) -> usize {

@@ -61,7 +61,8 @@ impl Damage {
             Self::CutOut(from, to) => drop(bytes.drain(range(from, to, bytes.len()))),
             Self::Repeat(from, to, times) => {
                 let range = range(from, to, bytes.len());
-                let part = bytes[range.clone()].repeat(*times);
+                let times = times.min(&(LARGEST / range.len().max(1))).to_owned();
+                let part = bytes[range.clone()].repeat(times);
                 bytes.splice(range.end..range.end, part);
             }
             Self::Splice(at, other, from) => {

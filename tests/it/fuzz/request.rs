@@ -119,16 +119,9 @@ impl fmt::Display for Attack {
     }
 }
 
-/// Where requests go.
-pub const ROUTES: &[&str] = &[
-    "/api/sync",
-    "/api/sync",
-    "/api/sync",
-    "/api/sync/validate",
-    "/api/sync/reconcile",
-    "/api/readytosync",
-    "/api/health",
-];
+/// Where requests go; the first one takes most of them.
+pub const ROUTES: &[&str] =
+    &["/api/sync", "/api/sync/validate", "/api/sync/reconcile", "/api/readytosync", "/api/health"];
 
 const CODINGS: &[&str] = &["gzip", "br", "zstd", "identity", "deflate", "gzip, br", "GZIP", ""];
 

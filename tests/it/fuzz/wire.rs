@@ -22,37 +22,48 @@ impl Reply {
     }
 }
 
-/// Sends the bytes and gives all answers, up to the server's end of the connection or its honest last one.
+/// Sends the bytes and gives all answers up to the server's end of the connection or, of an honest request, its answer.
 ///
 /// A request that is not honest may wait for bytes that never come: our end of the connection is closed behind it.
 pub fn exchange(address: &str, bytes: &[u8], is_honest: bool) -> Result<Vec<Reply>, String> {
-    let start = Instant::now();
-    let mut stream = TcpStream::connect(address).map_err(|error| format!("no connection: {error}"))?;
+    let stream = TcpStream::connect(address).map_err(|error| format!("no connection: {error}"))?;
     stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
     stream.set_write_timeout(Some(DEADLINE)).expect("a deadline");
-    // A server that has refused the request may close before it has heard the end of it.
-    let _ = stream.write_all(bytes);
-    if !is_honest {
-        let _ = stream.shutdown(Shutdown::Write);
-    }
+    std::thread::scope(|scope| {
+        // Beside the reading: a server may answer before it has heard the end, and does not hear more then.
+        scope.spawn(|| {
+            let _ = (&stream).write_all(bytes);
+            if !is_honest {
+                let _ = stream.shutdown(Shutdown::Write);
+            }
+        });
+        let heard = read(&stream, is_honest);
+        let _ = stream.shutdown(Shutdown::Both); // ends the writing
+        heard
+    })
+}
+
+fn read(mut stream: &TcpStream, is_honest: bool) -> Result<Vec<Reply>, String> {
+    let start = Instant::now();
     let mut heard = Vec::new();
     let mut chunk = [0; 16 * 1024];
-    loop {
+    while start.elapsed() < DEADLINE {
         match stream.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(length) => heard.extend(&chunk[..length]),
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
-            Err(error) => return Err(format!("no end of the answer within {DEADLINE:?}: {error}")),
+            Ok(length @ 1..) => heard.extend(&chunk[..length]),
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => {
+                return Err(format!("no end within {DEADLINE:?} ({error}) of {}", heard.escape_ascii()));
+            }
+            _ if is_honest => return Err(format!("the connection ended with {}", heard.escape_ascii())),
+            _ => return replies(&heard),
         }
-        if start.elapsed() > DEADLINE {
-            return Err(format!("no end of the answer within {DEADLINE:?}"));
+        if is_honest
+            && let Ok(replies) = replies(&heard)
+            && replies.iter().any(|reply| reply.status >= 200)
+        {
+            return Ok(replies);
         }
     }
-    let replies = replies(&heard)?;
-    if is_honest && replies.iter().all(|reply| reply.status < 200) {
-        return Err(format!("no answer but {}", heard.escape_ascii()));
-    }
-    Ok(replies)
+    Err(format!("no end within {DEADLINE:?} of {}", heard.escape_ascii()))
 }
 
 /// All answers of a connection, one after the other.

@@ -27,7 +27,8 @@ impl Engine {
             Self::ReplicaSet => &REPLICA_SET,
             Self::LoneMongod => &LONE_MONGOD,
         };
-        shared.get_or_init(|| Server::start(&Setup::on(self)))
+        // So many tests at once may send what one server would shed.
+        shared.get_or_init(|| Server::start(&Setup::on(self).env("MEMORY_BUDGET_BYTES", (4_u64 << 30).to_string())))
     }
 
     /// The kind of MongoDB below it, if any.

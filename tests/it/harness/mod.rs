@@ -6,6 +6,7 @@
 
 mod child;
 mod client;
+mod connection;
 mod engine;
 mod matcher;
 mod mongod;
@@ -17,6 +18,7 @@ mod token;
 mod wait;
 
 pub use client::{Answer, Phone, Request};
+pub use connection::Connection;
 pub use engine::Engine;
 pub(crate) use engine::on_every_engine;
 pub use matcher::Matcher;

@@ -179,7 +179,17 @@ impl Server {
 
     /// Asks it to end with SIGTERM; gives its exit status (128 + n if signal n ended it).
     pub fn terminate(&mut self) -> i32 {
+        self.ask_to_end();
+        self.wait_for_end()
+    }
+
+    /// Sends SIGTERM and waits for nothing.
+    pub fn ask_to_end(&self) {
         self.child.terminate();
+    }
+
+    /// Waits for the end after a SIGTERM; gives the exit status.
+    pub fn wait_for_end(&self) -> i32 {
         self.child
             .exit(TERMINATE_DEADLINE)
             .unwrap_or_else(|| panic!("the server goes on after SIGTERM:\n{}", self.log().join("\n")))

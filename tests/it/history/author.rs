@@ -14,6 +14,8 @@ pub struct Author {
     marks: u32,
     /// The highest alias of the batches so far: a phone never numbers two records of a table alike.
     aliases: usize,
+    /// The local ids so far, each with its kind; whether they were ever applied is another matter.
+    local_ids: Vec<(&'static str, String)>,
 }
 
 impl Author {
@@ -21,7 +23,7 @@ impl Author {
     pub fn new(seed: u64) -> Self {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        Self { rng: TestRng::from_seed(RngAlgorithm::ChaCha, &bytes), marks: 0, aliases: 0 }
+        Self { rng: TestRng::from_seed(RngAlgorithm::ChaCha, &bytes), marks: 0, aliases: 0, local_ids: vec![] }
     }
 
     /// A number below `end`.
@@ -58,6 +60,9 @@ impl Author {
         if self.one_in(16) {
             self.spoil(&mut batch);
         }
+        if self.one_in(20) {
+            self.say_twice(&mut batch);
+        }
         self.aliases += 2;
         batch
     }
@@ -88,6 +93,7 @@ impl Author {
         if !self.one_in(6) {
             item["_id"] = self.alias(number);
         }
+        self.identify("item", &mut item);
         if self.one_in(6) {
             item["unit"] = json!("kg");
             item["lowStockQuantity"] = json!(2.5);
@@ -125,6 +131,7 @@ impl Author {
         if !self.one_in(6) {
             invoice["_id"] = self.alias(number);
         }
+        self.identify("invoice", &mut invoice);
         if self.one_in(2) {
             invoice["clientCustomerId"] = json!(ELSEWHERE);
             invoice["clientCustomerPhone"] = json!("9800000001");
@@ -196,6 +203,7 @@ impl Author {
         if self.one_in(2) {
             payment["_id"] = self.alias(number);
         }
+        self.identify("payment", &mut payment);
         if self.one_in(3) {
             payment["method"] = json!("upi");
             payment["paidAt"] = json!("2025-01-13");
@@ -211,6 +219,10 @@ impl Author {
         Some(match self.below(120) {
             0 => json!(format!("@foreign/{}", sight.kind)),
             1 => json!(NOTHING),
+            2..8 if self.local_ids.iter().any(|(kind, _)| *kind == sight.kind) => {
+                let of_kind: Vec<_> = self.local_ids.iter().filter(|(kind, _)| *kind == sight.kind).cloned().collect();
+                json!(self.pick(&of_kind).1)
+            }
             _ if self.below(sight.made + sight.known) < sight.made => {
                 let number = self.below(sight.made) + 1;
                 self.alias(number)
@@ -223,6 +235,29 @@ impl Author {
     fn alias(&mut self, number: usize) -> Value {
         let number = self.aliases + number;
         if self.one_in(4) { json!(number.to_string()) } else { json!(number) }
+    }
+
+    /// Half of the records get a name for ever.
+    fn identify(&mut self, kind: &'static str, new: &mut Value) {
+        if self.one_in(2) {
+            let local_id = format!("{kind}-local-{}", self.local_ids.len());
+            new["localId"] = json!(local_id);
+            self.local_ids.push((kind, local_id));
+        }
+    }
+
+    /// Names a record of any kind like an earlier one, or creates one twice.
+    fn say_twice(&mut self, batch: &mut Value) {
+        if self.local_ids.is_empty() || self.one_in(2) {
+            let items = batch["item"]["create"].as_array_mut().expect("a list");
+            let again = items.iter().find(|item| item["localId"].is_string()).cloned();
+            items.extend(again);
+        } else {
+            let (_, local_id) = self.pick(&self.local_ids.clone());
+            let mut payment = json!({"invoiceId": NOTHING, "amount": 1, "note": self.mark()});
+            payment["localId"] = json!(local_id);
+            batch["payment"]["create"].as_array_mut().expect("a list").push(payment);
+        }
     }
 
     /// Adds something that is wrong whatever the books say.

@@ -22,6 +22,17 @@ pub struct Books {
     payments: BTreeMap<String, Payment>,
     purchases: BTreeMap<String, Purchase>,
     receipts: BTreeMap<String, (Value, Receipt)>,
+    /// What the phones made, by the names that they gave it for ever.
+    local: BTreeMap<String, Local>,
+}
+
+/// A record that was made with a `localId`.
+#[derive(Clone, Debug)]
+struct Local {
+    kind: &'static str,
+    id: String,
+    /// What the create said, with ids for what it referred to.
+    content: Value,
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +78,10 @@ struct Purchase {
 pub struct Receipt {
     /// The client's revision after the batch.
     pub revision: u64,
+    /// How many operations were applied, by the five names of `synced`.
+    pub applied: BTreeMap<&'static str, u64>,
+    /// How many creates had been applied before.
+    pub already_applied: u64,
     /// The ids in operation order, by the five names of `synced`.
     pub synced: BTreeMap<&'static str, Vec<String>>,
     /// From alias to id, by kind.
@@ -125,6 +140,7 @@ impl Books {
             payments: BTreeMap::new(),
             purchases: BTreeMap::new(),
             receipts: BTreeMap::new(),
+            local: BTreeMap::new(),
         }
     }
 
@@ -160,6 +176,9 @@ impl Books {
         let (problems, mut receipt) = (work.problems, work.receipt);
         if !problems.is_empty() {
             return Outcome::Refused(Refusal::new(422, "batch_rejected", problems));
+        }
+        if receipt.applied.values().all(|count| *count == 0) {
+            after.revision = self.revision; // a batch that was known altogether writes nothing
         }
         receipt.revision = after.revision;
         if let Some(key) = key {
@@ -225,6 +244,9 @@ impl Books {
     fn record(&self, id: &str, fields: &Map<String, Value>) -> Value {
         let mut record = json!({"_id": id, "clientId": self.client, "createdAt": "$time", "updatedAt": "$time"});
         record.as_object_mut().expect("an object").extend(fields.clone());
+        if let Some((local_id, _)) = self.local.iter().find(|(_, local)| local.id == id) {
+            record["localId"] = json!(local_id);
+        }
         record
     }
 }
@@ -268,6 +290,9 @@ impl Work<'_> {
     }
 
     fn create_item(&mut self, path: &str, new: &Value) {
+        if self.is_known("items", "itemsCreated", path, new) {
+            return;
+        }
         let id = self.ids.id("items", text(&new["description"]));
         let item = Item {
             name: text(&new["name"]).to_owned(),
@@ -285,6 +310,47 @@ impl Work<'_> {
         self.books.items.insert(id.clone(), item);
         self.name("items", new, &id);
         self.sync("itemsCreated", &id);
+    }
+
+    /// Whether a create was applied before, by its `localId`; then its record is told and nothing else is done.
+    fn is_known(&mut self, kind: &'static str, list: &'static str, path: &str, new: &Value) -> bool {
+        let Some(local_id) = new["localId"].as_str() else { return false };
+        let Some(known) = self.books.local.get(local_id).cloned() else {
+            // The name is taken from now on, even if the record itself is refused.
+            let local = Local { kind, id: String::new(), content: self.content(new) };
+            self.books.local.insert(local_id.to_owned(), local);
+            return false;
+        };
+        if known.kind != kind {
+            self.problem(format!("{path}/localId"), "local_id_taken");
+            self.name_refused(kind, new);
+            return true;
+        }
+        let differs = known.content != self.content(new);
+        self.warn(json!({
+            "code": "already_applied", "path": path, "message": "$any", "localId": new["localId"], "id": known.id,
+            "differs": differs,
+        }));
+        self.receipt.already_applied += 1;
+        self.receipt.synced.get_mut(list).expect("a list").push(known.id.clone());
+        self.note_names(kind, new, &known.id);
+        true
+    }
+
+    /// What a create says: all but its names, and ids for what it refers to.
+    fn content(&self, new: &Value) -> Value {
+        let mut content = canonical(new);
+        let members = content.as_object_mut().expect("a checked shape");
+        members.retain(|name, _| !["_id", "localId", "colour"].contains(&name.as_str()));
+        if let Some(id) = self.invoice(&new["invoiceId"]) {
+            members["invoiceId"] = json!(id);
+        }
+        for line in members.get_mut("products").and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(id) = self.item(&line["productId"]) {
+                line["productId"] = json!(id);
+            }
+        }
+        content
     }
 
     fn update_item(&mut self, path: &str, change: &Value) {
@@ -311,6 +377,9 @@ impl Work<'_> {
     }
 
     fn create_invoice(&mut self, path: &str, new: &Value) {
+        if self.is_known("invoices", "invoicesCreated", path, new) {
+            return;
+        }
         let mut lines = vec![];
         let mut sum = 0; // in hundred-millionths
         let found_before = self.problems.len();
@@ -425,13 +494,15 @@ impl Work<'_> {
     }
 
     fn create_payment(&mut self, path: &str, new: &Value) {
-        let id = match self.aliased("invoices", &new["invoiceId"]) {
-            Some(Some(id)) => id,
-            Some(None) => return, // the invoice itself was refused, which is problem enough
-            None => match stored(&self.books.invoices, &new["invoiceId"]) {
-                Some(id) => id,
-                None => return self.problem(format!("{path}/invoiceId"), "not_found"),
-            },
+        if self.is_known("payments", "paymentsCreated", path, new) {
+            return;
+        }
+        let Some(id) = self.invoice(&new["invoiceId"]) else {
+            // An invoice of this batch that was refused itself is problem enough.
+            if self.named("invoices", &new["invoiceId"]).is_none() {
+                self.problem(format!("{path}/invoiceId"), "not_found");
+            }
+            return;
         };
         let paid = amount(&new["amount"], 0);
         let invoice = self.books.invoices.get_mut(&id).expect("it was found");
@@ -470,12 +541,29 @@ impl Work<'_> {
 
     /// The item that a reference names.
     fn item(&self, reference: &Value) -> Option<String> {
-        self.aliased("items", reference).flatten().or_else(|| stored(&self.books.items, reference))
+        match self.named("items", reference) {
+            Some(named) => named,
+            None => self.local("items", reference).or_else(|| stored(&self.books.items, reference)),
+        }
     }
 
-    /// What an alias of this batch stands for, if the reference is one.
-    fn aliased(&self, kind: &'static str, reference: &Value) -> Option<Option<String>> {
+    /// The invoice that a reference names.
+    fn invoice(&self, reference: &Value) -> Option<String> {
+        match self.named("invoices", reference) {
+            Some(named) => named,
+            None => self.local("invoices", reference).or_else(|| stored(&self.books.invoices, reference)),
+        }
+    }
+
+    /// What a create of this batch is called like that, if one is; it may have been refused.
+    fn named(&self, kind: &'static str, reference: &Value) -> Option<Option<String>> {
         self.aliases.get(&(kind, alias(reference)?)).cloned()
+    }
+
+    /// The record of this kind that once got this `localId`.
+    fn local(&self, kind: &str, reference: &Value) -> Option<String> {
+        let local = self.books.local.get(&alias(reference)?).filter(|local| local.kind == kind);
+        local.map(|local| local.id.clone())
     }
 
     /// An item about to be written.
@@ -485,17 +573,25 @@ impl Work<'_> {
         item
     }
 
-    /// Notes what a create is called in this batch.
+    /// Notes what a new record is called, in this batch and for ever.
     fn name(&mut self, kind: &'static str, new: &Value, id: &str) {
-        if let Some(alias) = alias(&new["_id"]) {
-            self.receipt.id_map.get_mut(kind).expect("a kind").insert(alias.clone(), id.to_owned());
-            self.aliases.insert((kind, alias), Some(id.to_owned()));
+        if let Some(local_id) = new["localId"].as_str() {
+            self.books.local.get_mut(local_id).expect("it was claimed").id = id.to_owned();
+        }
+        self.note_names(kind, new, id);
+    }
+
+    /// Notes what a create is called in this batch.
+    fn note_names(&mut self, kind: &'static str, new: &Value, id: &str) {
+        for name in [&new["_id"], &new["localId"]].into_iter().filter_map(alias) {
+            self.receipt.id_map.get_mut(kind).expect("a kind").insert(name.clone(), id.to_owned());
+            self.aliases.insert((kind, name), Some(id.to_owned()));
         }
     }
 
     fn name_refused(&mut self, kind: &'static str, new: &Value) {
-        if let Some(alias) = alias(&new["_id"]) {
-            self.aliases.insert((kind, alias), None);
+        for name in [&new["_id"], &new["localId"]].into_iter().filter_map(alias) {
+            self.aliases.insert((kind, name), None);
         }
     }
 
@@ -512,6 +608,7 @@ impl Work<'_> {
 
     fn sync(&mut self, list: &'static str, id: &str) {
         self.receipt.synced.get_mut(list).expect("a list").push(id.to_owned());
+        *self.receipt.applied.get_mut(list).expect("a list") += 1;
     }
 
     fn problem(&mut self, path: String, code: &'static str) {
@@ -611,6 +708,8 @@ fn empty() -> Receipt {
     let synced = ["itemsCreated", "itemsUpdated", "itemsDeleted", "invoicesCreated", "paymentsCreated"];
     Receipt {
         revision: 0,
+        applied: synced.into_iter().map(|list| (list, 0)).collect(),
+        already_applied: 0,
         synced: synced.into_iter().map(|list| (list, vec![])).collect(),
         id_map: ["items", "invoices", "payments"].into_iter().map(|kind| (kind, BTreeMap::new())).collect(),
         warnings: vec![],

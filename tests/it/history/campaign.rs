@@ -146,10 +146,11 @@ const SHORTEN_FOR: Duration = Duration::from_secs(30);
 const ENOUGH_FOR_EVERYTHING: u64 = 1000;
 
 /// Everything that may come of a request.
-const HAPPENINGS: [&str; 10] = [
+const HAPPENINGS: [&str; 11] = [
     "batch_rejected",
     "client_mismatch",
     "committed",
+    "committed, some known already",
     "committed in a storm",
     "committed though the phone hung up",
     "cut off",

@@ -22,6 +22,7 @@ impl Tally {
     /// What came of a request.
     pub fn outcome(&self, outcome: &Outcome) {
         match outcome {
+            Outcome::Committed(receipt) if receipt.already_applied > 0 => self.count("committed, some known already"),
             Outcome::Committed(_) => self.count("committed"),
             Outcome::Replayed(_) => self.count("replayed"),
             Outcome::Pulled => self.count("empty"),
@@ -48,6 +49,18 @@ impl<'a> IdsFrom<'a> {
     pub fn new(data: &'a Value, before: &Books) -> Self {
         Self { data, known: vec![], before: before.clone() }
     }
+
+    /// Whether the id is not that of an earlier record.
+    fn is_new(&self, name: &str, id: &str) -> bool {
+        !self.before.knows(name, id) && !self.known.iter().any(|known| known == id)
+    }
+
+    /// Gives the id out, once.
+    fn take(&mut self, name: &str, mark: &str, id: Option<&str>) -> String {
+        let id = id.map_or_else(|| format!("no new record of {name} with {mark:?}"), str::to_owned);
+        self.known.push(id.clone());
+        id
+    }
 }
 
 impl NewIds for IdsFrom<'_> {
@@ -60,10 +73,33 @@ impl NewIds for IdsFrom<'_> {
         };
         let candidates = list(&self.data[name]).iter().filter(|record| record[field] == mark);
         let mut ids = candidates.filter_map(|record| record["_id"].as_str());
-        let new = ids.find(|id| !self.before.knows(name, id) && !self.known.iter().any(|known| known == id));
-        let id = new.map_or_else(|| format!("no new record of {name} with {mark:?}"), str::to_owned);
-        self.known.push(id.clone());
-        id
+        self.take(name, mark, ids.find(|id| self.is_new(name, id)))
+    }
+}
+
+/// Tells the ids of new records from the answer to the very batch, and those of purchases from a later dataset.
+pub struct IdsOf<'a> {
+    answer: &'a Value,
+    later: IdsFrom<'a>,
+}
+
+impl<'a> IdsOf<'a> {
+    /// Finds what this answer names and these books do not have.
+    pub fn new(answer: &'a Value, data: &'a Value, before: &Books) -> Self {
+        Self { answer, later: IdsFrom::new(data, before) }
+    }
+}
+
+impl NewIds for IdsOf<'_> {
+    fn id(&mut self, name: &'static str, mark: &str) -> String {
+        let made = match name {
+            "items" => &self.answer["synced"]["itemsCreated"],
+            "invoices" => &self.answer["synced"]["invoicesCreated"],
+            "payments" => &self.answer["synced"]["paymentsCreated"],
+            _ => return self.later.id(name, mark),
+        };
+        let mut made = list(made).iter().filter_map(Value::as_str);
+        self.later.take(name, mark, made.find(|id| self.later.is_new(name, id)))
     }
 }
 
@@ -105,7 +141,8 @@ pub fn check_answer(outcome: &Outcome, books: &Books, client: &str, answer: &Ans
 
 /// The answer's head is that of the receipt.
 pub fn check_receipt(receipt: &Receipt, client: &str, answer: &Value) -> Result<(), String> {
-    let summary: BTreeMap<_, _> = receipt.synced.iter().map(|(list, ids)| (list, ids.len())).collect();
+    let mut summary = receipt.applied.clone();
+    summary.insert("alreadyApplied", receipt.already_applied);
     let expected = json!({
         "success": true,
         "message": "Sync completed successfully",

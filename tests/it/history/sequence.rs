@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::books::{Books, Outcome, list};
 use super::check::{IdsFrom, NoIds, Tally, Times, check_answer, check_dataset};
@@ -68,10 +68,13 @@ impl<'a> Shop<'a> {
                 let body = self.written(*phone, batch)?;
                 self.deliver(*phone, Sent { key, body }, Fate::Heard)
             }
-            Step::Repack { phone, more, fate } => {
+            Step::Repack { phone, more, altered, fate } => {
                 let more = self.written(*phone, more)?;
                 let last = self.sent.iter().rev().find(|(sender, _)| sender == phone);
-                let body = last.map_or(more.clone(), |(_, last)| merge(&last.body, &more));
+                let mut body = last.map_or(more.clone(), |(_, last)| merge(&last.body, &more));
+                if *altered {
+                    alter(&mut body);
+                }
                 self.deliver(*phone, Sent { key: Some(format!("key-{number}")), body }, *fate)
             }
             Step::Pull { phone } => {
@@ -134,17 +137,24 @@ impl<'a> Shop<'a> {
         Ok(())
     }
 
-    /// Sends and does not listen. What can be applied is applied all the same, now or by the retry.
+    /// Sends and does not listen. What can be applied is applied all the same.
     fn hang_up(&mut self, phone: usize, sent: &Sent) -> Result<(), String> {
-        self.phones[phone].send_and_leave(sent, usize::MAX)?;
         let foreseen = self.books.clone().submit(sent.key.as_deref(), &sent.body, &mut NoIds);
-        if !matches!(foreseen, Outcome::Committed(_)) {
-            return Ok(());
+        match foreseen {
+            Outcome::Committed(receipt) if receipt.revision == self.books.revision => {
+                // Nobody could see when the key is used up, if the answer is not waited for.
+                self.exchange(phone, sent, false)
+            }
+            Outcome::Committed(receipt) => {
+                self.tally.count("committed though the phone hung up");
+                self.phones[phone].send_and_leave(sent, usize::MAX)?;
+                let data = self.wait_for_revision(receipt.revision)?;
+                let mut ids = IdsFrom::new(&data, &self.books);
+                self.books.submit(sent.key.as_deref(), &sent.body, &mut ids);
+                Ok(())
+            }
+            _ => self.phones[phone].send_and_leave(sent, usize::MAX),
         }
-        self.tally.count("committed though the phone hung up");
-        let data = self.wait_for_revision(self.books.revision + 1)?;
-        self.books.submit(sent.key.as_deref(), &sent.body, &mut IdsFrom::new(&data, &self.books.clone()));
-        Ok(())
     }
 
     /// The dataset once the batch that was left behind is committed.
@@ -179,6 +189,19 @@ fn respell(body: &Value) -> Value {
         Value::Array(values) => values.iter().map(respell).collect(),
         Value::Number(number) => number.as_f64().into(),
         other => other.clone(),
+    }
+}
+
+/// Says something else of the first record of each kind, which keeps its names.
+fn alter(body: &mut Value) {
+    for (path, field, value) in [
+        ("/item/create/0", "price", json!(77)),
+        ("/invoice/create/0", "clientCustomerName", json!("Somebody else")),
+        ("/payment/create/0", "method", json!("card")),
+    ] {
+        if let Some(first) = body.pointer_mut(path) {
+            first[field] = value;
+        }
     }
 }
 

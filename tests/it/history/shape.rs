@@ -2,7 +2,7 @@
 //!
 //! It knows the mistakes that the generator makes, not every one that there is; `behaviour/hostile.rs` has those.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -33,13 +33,17 @@ pub fn problems(body: &Value) -> Vec<(String, &'static str)> {
     problems
 }
 
-/// The aliases that several creates of a list carry.
+/// The names that several records of a list have.
 pub fn shared_aliases(body: &Value, path: &str) -> Vec<String> {
-    let mut counts = BTreeMap::new();
-    for (_, new) in operations(body, path) {
-        *counts.entry(alias(&new["_id"])).or_insert(0) += 1;
+    let mut carriers: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for (at, new) in operations(body, path) {
+        // Creates of one `localId` are one record.
+        let record = new["localId"].as_str().map_or(at, str::to_owned);
+        for name in [&new["_id"], &new["localId"]].into_iter().filter_map(alias) {
+            carriers.entry(name).or_default().insert(record.clone());
+        }
     }
-    counts.into_iter().filter(|(_, count)| *count > 1).filter_map(|(alias, _)| alias).collect()
+    carriers.into_iter().filter(|(_, records)| records.len() > 1).map(|(name, _)| name).collect()
 }
 
 /// A required field is there and of its type.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::author::Author;
 use super::books::{Books, Outcome, Receipt};
-use super::check::{IdsFrom, NoIds, Tally, check_dataset, check_receipt, check_refusal};
+use super::check::{IdsOf, NoIds, Tally, check_dataset, check_receipt, check_refusal};
 use super::device::{Device, Neighbour, Sent};
 use crate::harness::{Answer, Phone, Server};
 
@@ -41,8 +41,11 @@ impl Storm {
         let opening = author.opening();
         let mut phones: Vec<Vec<Gust>> =
             (0..2 + author.below(2)).map(|phone| (0..3).map(|n| Gust::new(&mut author, phone, n)).collect()).collect();
-        // A batch that two phones have: the second got it as a copy, key and all.
-        let copied = phones[0][author.below(3)].clone();
+        // A batch that two phones have: the second got the queue as a copy, with the key or before there was one.
+        let mut copied = phones[0][author.below(3)].clone();
+        if author.one_in(2) {
+            copied.key += "-copy";
+        }
         let at = author.below(3);
         phones[1].insert(at, copied);
         Self { opening, phones }
@@ -143,31 +146,51 @@ impl Witness {
 
     /// Applies what was committed in the order of the revisions, which have no gap; ends where the server is now.
     fn retell(&mut self, events: &[Event], last: &Value) -> Result<(), String> {
-        let mut commits = BTreeMap::new();
+        let mut commits: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
         for event in events.iter().filter(|event| event.answer.status == 200) {
             let foreseen = Books::new(&self.client).submit(None, &event.sent.body, &mut NoIds);
             if foreseen != Outcome::Pulled {
-                commits.entry(event.answer.json()["revision"].as_u64()).or_insert(&event.sent);
+                let revision = event.answer.json()["revision"].as_u64().unwrap_or(0);
+                commits.entry(revision).or_default().insert(event.sent.key.clone(), event);
             }
         }
-        for (place, (revision, sent)) in commits.into_iter().enumerate() {
-            let mut books = self.states[place].clone();
-            let mut ids = IdsFrom::new(&last["data"], &books);
-            let outcome = books.submit(sent.key.as_deref(), &sent.body, &mut ids);
-            let Outcome::Committed(receipt) = outcome else {
-                return Err(format!("revision {revision:?} has {sent:?}, of which must come {outcome:?}"));
-            };
-            if Some(receipt.revision) != revision {
-                return Err(format!("revision {revision:?} is there, and none of {}", receipt.revision));
+        for (revision, mut events) in commits {
+            while !events.is_empty() {
+                let tried = events.iter().map(|(key, event)| (key.clone(), self.commit(event, revision, last)));
+                let tried: Vec<_> = tried.collect();
+                let problem = tried.iter().find_map(|(_, tried)| tried.as_ref().err()).cloned();
+                let Some((key, (books, receipt))) = tried.into_iter().find_map(|(key, tried)| Some((key, tried.ok()?)))
+                else {
+                    return Err(problem.unwrap_or_default());
+                };
+                events.remove(&key);
+                self.receipts.insert(key.unwrap_or_default(), receipt);
+                // What was known altogether before has a receipt and writes nothing else.
+                self.states.truncate(usize::try_from(revision).expect("a small number"));
+                self.states.push(books);
             }
-            self.receipts.insert(sent.key.clone().expect("all have keys"), receipt);
-            self.states.push(books);
         }
         let end = self.states.last().expect("the first state");
         if last["revision"] != end.revision {
             return Err(format!("the last revision is {}, the books end with {}", last["revision"], end.revision));
         }
         check_dataset(end, &self.client, &last["data"])
+    }
+
+    /// The books after a batch, if it is the next one: if its answer is what must come of it now.
+    fn commit(&self, event: &Event, revision: u64, last: &Value) -> Result<(Books, Receipt), String> {
+        let mut books = self.states.last().expect("the first state").clone();
+        let answer = event.answer.json();
+        let mut ids = IdsOf::new(&answer, &last["data"], &books);
+        let Event { sent, .. } = event;
+        match books.submit(sent.key.as_deref(), &sent.body, &mut ids) {
+            Outcome::Committed(receipt) if receipt.revision == revision => {
+                check_receipt(&receipt, &self.client, &answer)
+                    .map_err(|problem| format!("{problem}, answered to {sent:?} at revision {revision}"))?;
+                Ok((books, receipt))
+            }
+            outcome => Err(format!("revision {revision} has {sent:?}, of which must come {outcome:?}")),
+        }
     }
 
     /// What the phone was told was true at some moment from when it asked.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::author::Author;
 
@@ -24,8 +24,9 @@ pub enum Step {
     Again { phone: usize, which: usize, respelled: bool, fate: Fate },
     /// Sends another batch under the key of what was sent before.
     UnderOldKey { phone: usize, which: usize, batch: Value },
-    /// Packs what it sent last together with what came since into a new batch under a new key.
-    Repack { phone: usize, more: Value, fate: Fate },
+    /// Packs what it sent last, some of it altered perhaps, together with what came since into a new batch under a new
+    /// key.
+    Repack { phone: usize, more: Value, altered: bool, fate: Fate },
     /// Asks for the data.
     Pull { phone: usize },
     /// Sends a batch that names another client.
@@ -49,7 +50,7 @@ impl Story {
     /// The story of a seed.
     pub fn new(seed: u64) -> Self {
         let mut author = Author::new(seed);
-        let (phones, length) = (author.pick(&[1, 2, 2, 3]), 4 + author.below(5));
+        let (phones, length) = (author.pick(&[1, 2, 2, 3]), 3 + author.below(5));
         let steps = (0..length).map(|number| Step::new(&mut author, phones, number)).collect();
         Self { phones, steps }
     }
@@ -59,21 +60,26 @@ impl Step {
     fn new(author: &mut Author, phones: usize, number: usize) -> Self {
         let phone = author.below(phones);
         let fresh = number == 0;
-        match author.below(if fresh { 10 } else { 20 }) {
-            0..10 => {
+        match author.below(if fresh { 9 } else { 22 }) {
+            0..9 => {
                 let keyed = !author.one_in(6);
                 let fate = if keyed { Fate::new(author) } else { Fate::Heard };
                 Self::Send { phone, keyed, batch: author.batch(fresh), fate }
             }
-            10..14 => Self::Again {
+            9..13 => Self::Again {
                 phone,
                 which: author.pick(&[0, 0, 0, 1, 2, 5]),
                 respelled: author.one_in(2),
                 fate: Fate::new(author),
             },
-            14..16 => Self::UnderOldKey { phone, which: author.below(3), batch: author.batch(false) },
-            16..18 => Self::Repack { phone, more: author.batch(false), fate: Fate::new(author) },
-            18 => Self::Pull { phone },
+            13..15 => Self::UnderOldKey { phone, which: author.below(3), batch: author.batch(false) },
+            15..20 => Self::Repack {
+                phone,
+                more: if author.one_in(3) { json!({}) } else { author.batch(false) },
+                altered: author.one_in(4),
+                fate: Fate::new(author),
+            },
+            20 => Self::Pull { phone },
             _ => Self::WrongShop { phone, batch: author.batch(false) },
         }
     }
@@ -111,8 +117,9 @@ impl fmt::Display for Step {
             Self::UnderOldKey { phone, which, batch } => {
                 write!(f, "phone {phone} sends under the key of number {which} before this: {batch}")
             }
-            Self::Repack { phone, more, fate } => {
-                write!(f, "phone {phone} sends its last batch under a new key ({fate}) with, in addition: {more}")
+            Self::Repack { phone, more, altered, fate } => {
+                let last = if *altered { "its last batch, altered," } else { "its last batch" };
+                write!(f, "phone {phone} sends {last} under a new key ({fate}) with, in addition: {more}")
             }
             Self::Pull { phone } => write!(f, "phone {phone} pulls"),
             Self::WrongShop { phone, batch } => write!(f, "phone {phone} sends as another client: {batch}"),

@@ -1,0 +1,75 @@
+//! A connection that is spoken to byte by byte, as a slow network would.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::client::Phone;
+
+/// A connection to a server.
+pub struct Connection {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Connection {
+    /// Connects to the server of this phone.
+    pub fn open(phone: &Phone) -> Self {
+        let stream = TcpStream::connect(phone.url.trim_start_matches("http://")).expect("the server listens");
+        stream.set_read_timeout(Some(READ_DEADLINE)).expect("a deadline");
+        Self { stream, received: Vec::new() }
+    }
+
+    /// Sends an empty sync.
+    pub fn send_pull(&mut self, phone: &Phone) {
+        self.send_head(phone, "Content-Length: 0\r\n");
+    }
+
+    /// Sends the head of a sync with a key and a body of this length, and none of the body; waits until the server
+    /// has the request in hand.
+    pub fn begin_sync(&mut self, phone: &Phone, key: &str, length: usize) {
+        let headers = format!("X-Idempotency-Key: {key}\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n");
+        self.send_head(phone, &headers);
+        let (head, _) = self.answer();
+        assert!(head.starts_with("http/1.1 100"), "{head}");
+    }
+
+    fn send_head(&mut self, phone: &Phone, headers: &str) {
+        let token = &phone.token;
+        let head = format!("POST /api/sync HTTP/1.1\r\nHost: server\r\nAuthorization: Bearer {token}\r\n{headers}\r\n");
+        self.send(head.as_bytes());
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the server takes what is sent");
+    }
+
+    /// The next answer: its head in lower case, and its body.
+    pub fn answer(&mut self) -> (String, String) {
+        loop {
+            if let Some(answer) = self.take_answer() {
+                return answer;
+            }
+            let mut chunk = [0; 4096];
+            match self.stream.read(&mut chunk) {
+                Ok(length @ 1..) => self.received.extend_from_slice(&chunk[..length]),
+                end => panic!("the answer broke off ({end:?}): {}", String::from_utf8_lossy(&self.received)),
+            }
+        }
+    }
+
+    /// Takes an answer off what has come, if all of it has.
+    fn take_answer(&mut self) -> Option<(String, String)> {
+        let end = self.received.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
+        let head = String::from_utf8_lossy(&self.received[..end]).to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+        let body = self.received.get(end..end + length)?;
+        let body = String::from_utf8_lossy(body).into_owned();
+        self.received.drain(..end + length);
+        Some((head, body))
+    }
+}
+
+/// How long an answer may take.
+const READ_DEADLINE: Duration = Duration::from_secs(40);
