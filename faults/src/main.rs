@@ -42,7 +42,7 @@ use report::Row;
 #[derive(Debug, Parser)]
 #[command(name = "faults", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// Rounds of each cell. A round takes 1 to 15 seconds, so 1000 of all cells take more than a day
+    /// Rounds of each cell. A round takes 1 to 15 seconds, so 1000 of all cells take most of a day
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rounds: u32,
     /// Only this cell; may be given several times
