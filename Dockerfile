@@ -5,7 +5,7 @@
 FROM rust:1-bookworm AS builder
 WORKDIR /build
 COPY . .
-RUN cargo build --release --locked --bin viveka-sync
+RUN cargo build --release --locked -p viveka-sync
 
 FROM debian:bookworm-slim
 RUN useradd --system --uid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin viveka \

@@ -22,5 +22,6 @@ pub mod store;
 pub mod dataset;
 
 pub mod clock;
+pub mod failpoint;
 pub mod model;
 mod secret_file;

@@ -16,11 +16,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     // The start refuses a wrong MONGO_URL, and only the driver knows which one is wrong.
     ("config", &["store"]),
     ("http", &["store", "plan", "batch", "dataset", "clock", "model"]),
-    ("store", &["plan", "dataset", "clock", "model"]),
+    ("store", &["plan", "dataset", "clock", "failpoint", "model"]),
     ("plan", &["batch", "clock", "model"]),
     ("batch", &["model"]),
     ("dataset", &["model"]),
     ("clock", &["model"]),
+    ("failpoint", &[]),
     ("model", &[]),
 ];
 
@@ -67,6 +68,12 @@ const RESERVED: &[Reserved] = &[
         banned: &[],
         allowed: &["clock.rs"],
         rule: "only clock.rs asks for the time or a new id",
+    },
+    Reserved {
+        names: &["failpoint::arm"],
+        banned: &[],
+        allowed: &[],
+        rule: "nothing in the server arms a failpoint: only the fault driver does",
     },
 ];
 
@@ -121,6 +128,7 @@ fn a_broken_arrow_is_told_with_file_line_and_edge() {
         ("http/ready.rs", "let s = StatusCode::OK;", "StatusCode: only http/error.rs names status codes"),
         ("plan/draft.rs", "bson :: DateTime :: now()", "DateTime::now: only clock.rs asks for the time or a new id"),
         ("model/ids.rs", "'\"'; '\\''; ObjectId::new()", "ObjectId::new: only clock.rs asks"),
+        ("store/mod.rs", "crate::failpoint::arm(point, 1)", "failpoint::arm: nothing in the server arms a failpoint"),
     ];
     for (path, source, told) in told {
         let found = violations(path, source);

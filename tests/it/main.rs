@@ -21,3 +21,8 @@ mod overload;
 mod properties;
 mod start;
 mod stop;
+
+/// What the harness starts as the server, and with which first arguments.
+fn server_program() -> (std::path::PathBuf, Vec<String>) {
+    (env!("CARGO_BIN_EXE_viveka-sync").into(), Vec::new())
+}

@@ -21,6 +21,7 @@ use super::super::{ExecuteError, Outcome, StoreError};
 use super::failed;
 use super::file::{BookFile, Opening};
 use super::tables::{ReceiptSweep, Tables, WritableTables};
+use crate::failpoint::{self, Point};
 use crate::model::ClientId;
 use crate::plan::{Decision, Plan, Planner, Reject};
 
@@ -195,8 +196,10 @@ fn try_commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, 
     let mut results = Vec::with_capacity(group.len());
     for job in group {
         let snapshot = tables.load(&job.client, &job.planner.reads())?;
+        failpoint::reached(Point::BeforePlanning);
         results.push(match job.planner.plan(&snapshot) {
             Ok(Decision::Commit(plan)) => {
+                failpoint::reached(Point::AfterPlanning);
                 wrote |= apply(&job.client, &plan, &mut tables)?;
                 Ok(Outcome { receipt: plan.receipt, replayed: false })
             }
@@ -206,9 +209,10 @@ fn try_commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, 
     }
     drop(tables);
     if wrote {
-        transaction.commit().map_err(failed)?
+        transaction.commit().map_err(failed)?;
+        failpoint::reached(Point::AfterCommit);
     } else {
-        transaction.abort().map_err(failed)?
+        transaction.abort().map_err(failed)?;
     }
     Ok(results)
 }
@@ -217,6 +221,7 @@ fn try_commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, 
 fn apply(client: &ClientId, plan: &Plan, tables: &mut WritableTables<'_>) -> Result<bool, StoreError> {
     for change in records::changes(client, plan)? {
         tables.apply(client, &change)?;
+        failpoint::reached(Point::MidApply);
     }
     if !plan.writes.is_empty() {
         tables.advance(client, plan.receipt.revision, plan.next_invoice)?;

@@ -19,6 +19,7 @@ use super::intent::{Intent, Step, pending, sweep_parts};
 use super::load::{Counter, load};
 use super::update::{Refused, journaled, update};
 use super::{CLIENTS, RECEIPTS};
+use crate::failpoint::{self, Point};
 use crate::model::ClientId;
 use crate::plan::{Decision, Plan, Planner, ReadSet, Reject, Snapshot};
 use crate::store::records::{Change, ChangeKind, document};
@@ -31,16 +32,19 @@ pub(super) async fn execute(db: &Database, client: &ClientId, planner: &dyn Plan
         finish_pending(db, client.object_id()).await?;
         let counter = Counter::load(db, None, client.object_id()).await.map_err(StoreError::from)?;
         let loaded = load(db, None, client, counter, &reads).await?;
+        failpoint::reached(Point::BeforePlanning);
         let plan = match planner.plan(&loaded.snapshot)? {
             Decision::Commit(plan) => plan,
             Decision::Replay(receipt) => return Ok(Outcome { receipt: *receipt, replayed: true }),
         };
+        failpoint::reached(Point::AfterPlanning);
         if plan.writes.is_empty() {
             return Ok(remember_only(db, client, *plan).await?);
         }
         let mut intent = Intent::new(client, &plan, &loaded.revisions)?;
         if intent.store(db).await.map_err(StoreError::from)? {
             let applied = apply(db, &intent).await.map_err(unfinished)?;
+            failpoint::reached(Point::AfterCommit);
             remove(db, &intent).await;
             return match applied {
                 Applied::Whole => Ok(Outcome { receipt: plan.receipt, replayed: false }),
@@ -186,6 +190,8 @@ async fn remove(db: &Database, intent: &Intent) {
 /// Runs statements in any order. One that would make a record a second time, by its `own_key`, has been
 /// applied already.
 async fn run(db: &Database, collection: &str, statements: &[Document], own_key: &[&str]) -> Result<(), Unapplied> {
+    // Before each, the first too: the intent is stored by then.
+    failpoint::reached(Point::MidApply);
     let updated = update(db, None, collection, statements).await.map_err(|e| Unapplied::Failed(e.into()))?;
     let applied = |refused: &&Refused| refused.code == DUPLICATE_KEY && refused.unique == own_key;
     let Some(Refused { statement, code, unique }) = updated.refused.iter().find(|refused| !applied(refused)) else {

@@ -18,6 +18,7 @@ use super::orphans::Orphans;
 use super::update::update;
 use super::{CLIENTS, RECEIPTS};
 use crate::clock;
+use crate::failpoint::{self, Point};
 use crate::model::ClientId;
 use crate::plan::{Decision, Plan, Planner, ReadSet, Receipt, Reject, StoredReceipt};
 use crate::store::records::{Change, ChangeKind, changes, document};
@@ -75,6 +76,7 @@ async fn attempt(
     match fill(db, session, client, planner, reads).await {
         Ok(Filled::Written(receipt)) => {
             commit(session).await?;
+            failpoint::reached(Point::AfterCommit);
             Ok(Outcome { receipt, replayed: false })
         }
         Ok(Filled::Nothing(outcome)) => {
@@ -98,11 +100,13 @@ async fn fill(
     // First of all, so that two batches of one client meet here and nowhere else.
     let counter = bump(db, session, client).await?;
     let loaded = load(db, Some(&mut *session), client, counter, reads).await?;
+    failpoint::reached(Point::BeforePlanning);
     match planner.plan(&loaded.snapshot)? {
         Decision::Commit(plan) if plan.writes.is_empty() && plan.remember.is_none() => {
             Ok(Filled::Nothing(Outcome { receipt: plan.receipt, replayed: false }))
         }
         Decision::Commit(plan) => {
+            failpoint::reached(Point::AfterPlanning);
             write(db, session, client, &plan).await?;
             Ok(Filled::Written(plan.receipt))
         }
@@ -134,6 +138,7 @@ async fn write(db: &Database, session: &mut ClientSession, client: &ClientId, pl
             insert.map_err(|error| refused_if_forbidden(error, &records, &plan.receipt))?;
         }
         set(db, session, collection, &writes.sets).await?;
+        failpoint::reached(Point::MidApply);
     }
     let mut counter = Document::new();
     counter.extend(plan.next_invoice.map(|next| ("nextInvoice".to_owned(), next.into())));

@@ -102,7 +102,7 @@ impl Child {
     }
 
     /// Tells the supervising shell to send a signal; one that is gone has nothing left to signal.
-    fn order(&self, signal: &str) {
+    pub(super) fn order(&self, signal: &str) {
         let _ = writeln!(&self.orders, "{signal}");
     }
 }

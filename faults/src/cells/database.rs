@@ -1,0 +1,134 @@
+//! Databases that are killed or stand still, under a server that goes on.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use super::world::World;
+use super::{PATIENCE, Round, Scene};
+use crate::crowd::{Crowd, Load};
+use crate::front::Progress;
+use crate::harness::{Engine, Mongod, ReplicaSet, Topology};
+
+/// A mongod that is killed with kill -9 and started again on the same port and data.
+pub struct KillMongod {
+    mongod: Mongod,
+    world: World,
+}
+
+impl KillMongod {
+    /// A lone one, or a replica set of one member.
+    pub fn new(engine: Engine) -> Self {
+        let mongod = Mongod::start(engine.topology().unwrap_or(Topology::Lone));
+        Self { world: World::at(&mongod.url()), mongod }
+    }
+}
+
+impl Scene for KillMongod {
+    fn round(&mut self, dice: &mut ChaCha8Rng) -> Round {
+        let mongod = &mut self.mongod;
+        disturbed(&mut self.world, dice, |dice, progress, round| {
+            thread::sleep(Duration::from_millis(dice.random_range(0..30)));
+            mongod.kill();
+            mongod.restart();
+            round.recovered(progress.recovery(Instant::now(), PATIENCE));
+        })
+    }
+}
+
+/// A mongod that stands still (SIGSTOP) for up to two seconds.
+pub struct PauseMongod {
+    mongod: Mongod,
+    world: World,
+}
+
+impl PauseMongod {
+    /// A lone one, or a replica set of one member.
+    pub fn new(engine: Engine) -> Self {
+        let mongod = Mongod::start(engine.topology().unwrap_or(Topology::Lone));
+        Self { world: World::at(&mongod.url()), mongod }
+    }
+}
+
+impl Scene for PauseMongod {
+    fn round(&mut self, dice: &mut ChaCha8Rng) -> Round {
+        let mongod = &mut self.mongod;
+        disturbed(&mut self.world, dice, |dice, progress, round| {
+            mongod.pause();
+            thread::sleep(Duration::from_millis(dice.random_range(20..2000)));
+            mongod.resume();
+            round.recovered(progress.recovery(Instant::now(), PATIENCE));
+        })
+    }
+}
+
+/// A replica set of three that loses its primary and elects another.
+pub struct LosePrimary {
+    set: ReplicaSet,
+    world: World,
+    how: Loss,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// kill -9; it is started again once the others serve.
+    Killed,
+    /// SIGSTOP; it goes on once the others serve, and believes for a moment that it is still the primary.
+    Paused,
+}
+
+impl LosePrimary {
+    /// By kill -9.
+    pub fn killed() -> Self {
+        Self::new(Loss::Killed)
+    }
+
+    /// By SIGSTOP.
+    pub fn paused() -> Self {
+        Self::new(Loss::Paused)
+    }
+
+    fn new(how: Loss) -> Self {
+        let set = ReplicaSet::start();
+        Self { world: World::at(&set.url()), set, how }
+    }
+}
+
+impl Scene for LosePrimary {
+    fn round(&mut self, dice: &mut ChaCha8Rng) -> Round {
+        let (set, how) = (&mut self.set, self.how);
+        disturbed(&mut self.world, dice, |_, progress, round| {
+            let primary = set.primary();
+            if how == Loss::Killed {
+                primary.kill()
+            } else {
+                primary.pause()
+            }
+            round.recovered(progress.recovery(Instant::now(), PATIENCE));
+            primary.resume();
+            set.mend();
+        })
+    }
+}
+
+/// A round in which something happens to the database once, in the middle of the work.
+fn disturbed(
+    world: &mut World,
+    dice: &mut ChaCha8Rng,
+    disturb: impl FnOnce(&mut ChaCha8Rng, &Progress, &mut Round),
+) -> Round {
+    world.start();
+    let mut crowd = Crowd::new(Load::USUAL, &world.front, dice);
+    let mut round = Round::default();
+    let moment = dice.random_range(0..Load::USUAL.total() / 2);
+    crowd.work(|progress| {
+        if progress.reach(moment) {
+            round.faults += 1;
+            disturb(dice, progress, &mut round);
+        }
+    });
+    let books = world.books(&crowd);
+    round.close(&crowd, books)
+}
