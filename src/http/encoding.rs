@@ -15,7 +15,7 @@ pub enum Coding {
     Gzip,
     /// RFC 7932.
     Brotli,
-    /// RFC 8878, with windows of at most 8 MiB (RFC 9659).
+    /// RFC 8878.
     Zstd,
 }
 
@@ -96,7 +96,8 @@ impl Coding {
             Self::Identity => read(body, limit, reserve, malformed),
             Self::Gzip => read(flate2::read::MultiGzDecoder::new(body), limit, reserve, malformed),
             Self::Brotli => read(brotli::Decompressor::new(body, 4096), limit, reserve, malformed),
-            Self::Zstd => read(zstd_decoder(body).map_err(malformed)?, limit, reserve, malformed),
+            Self::Zstd if zstd_states_more_than(body, limit) => Err(ApiError::PayloadTooLarge { limit }),
+            Self::Zstd => read(zstd_decoder(body, limit).map_err(malformed)?, limit, reserve, malformed),
         }
     }
 
@@ -151,10 +152,19 @@ fn read(
     }
 }
 
-fn zstd_decoder(body: &[u8]) -> io::Result<zstd::Decoder<'static, &[u8]>> {
-    const LARGEST_WINDOW_LOG: u32 = 23;
+/// Whether the frame itself says that it is too large.
+fn zstd_states_more_than(body: &[u8], limit: usize) -> bool {
+    zstd::zstd_safe::get_frame_content_size(body).ok().flatten().is_some_and(|size| size > limit as u64)
+}
+
+/// A frame of one segment has a window of its whole content, so windows up to the limit are taken, and in any case
+/// those that RFC 9659 allows.
+fn zstd_decoder(body: &[u8], limit: usize) -> io::Result<zstd::Decoder<'static, &[u8]>> {
+    const ALLOWED_WINDOW_LOG: u32 = 23;
+    const LARGEST_WINDOW_LOG: u32 = 27;
+    let whole = limit.next_power_of_two().ilog2();
     let mut decoder = zstd::Decoder::with_buffer(body)?;
-    decoder.window_log_max(LARGEST_WINDOW_LOG)?;
+    decoder.window_log_max(whole.clamp(ALLOWED_WINDOW_LOG, LARGEST_WINDOW_LOG))?;
     Ok(decoder)
 }
 
