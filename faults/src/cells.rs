@@ -78,6 +78,7 @@ pub fn all() -> Vec<Cell> {
     }
     cells.push(Cell::new("kill-primary/three-members", database::LosePrimary::killed));
     cells.push(Cell::new("pause-primary/three-members", database::LosePrimary::paused));
+    cells.push(Cell::new("lose-majority/three-members", database::LoseMajority::new));
     for engine in ENGINES {
         cells.push(Cell::new(format!("proxy-phones/{}", name(engine)), move || network::BadPhoneLine::new(engine)));
     }

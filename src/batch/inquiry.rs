@@ -38,6 +38,19 @@ impl Inquiry {
     }
 }
 
+impl Inquiry {
+    /// The same question in parts of so many keys; the first one has all local ids.
+    pub fn parts(self, keys: usize) -> impl Iterator<Item = Self> {
+        let mut parts: Vec<Self> =
+            self.keys.chunks(keys).map(|keys| Self { keys: keys.to_vec(), local_ids: Vec::new() }).collect();
+        match parts.first_mut() {
+            Some(first) => first.local_ids = self.local_ids,
+            None => parts.push(self),
+        }
+        parts.into_iter()
+    }
+}
+
 fn names<T>(
     reader: &mut Reader<'_>,
     name: &'static str,

@@ -30,6 +30,8 @@ pub struct Answer {
 /// tells which of the two was first.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Slot {
+    /// Of which time of the store: what was answered before it was away may not hold any more.
+    pub epoch: u64,
     /// Whose batch.
     pub client: ClientId,
     /// Under which key.
@@ -42,7 +44,7 @@ pub struct Slot {
 #[derive(Debug)]
 pub struct Replays {
     answers: Cache<Slot, Answer>,
-    revisions: Cache<ClientId, Revision>,
+    revisions: Cache<(u64, ClientId), Revision>,
 }
 
 impl Replays {
@@ -59,13 +61,18 @@ impl Replays {
         }
     }
 
+    /// The newest revision that was seen of a client in this epoch of the store.
+    pub async fn newest(&self, epoch: u64, client: ClientId) -> Revision {
+        self.revisions.get(&(epoch, client)).await.unwrap_or_default()
+    }
+
     /// Notes a revision that was seen of a client, so that answers from before it are not served again.
-    pub async fn saw(&self, client: ClientId, revision: Revision) {
-        let newer = |known: Option<moka::Entry<ClientId, Revision>>| {
+    pub async fn saw(&self, epoch: u64, client: ClientId, revision: Revision) {
+        let newer = |known: Option<moka::Entry<(u64, ClientId), Revision>>| {
             let is_newer = known.is_none_or(|known| *known.value() < revision);
             std::future::ready(if is_newer { Op::Put(revision) } else { Op::Nop })
         };
-        self.revisions.entry(client).and_compute_with(newer).await;
+        self.revisions.entry((epoch, client)).and_compute_with(newer).await;
     }
 
     /// Serves a finished answer while it is fresh, waits for one in flight, or does the work.
@@ -81,7 +88,7 @@ impl Replays {
         work: impl Future<Output = Result<Answer, ApiError>>,
     ) -> Result<Answer, Arc<ApiError>> {
         if let Some(finished) = self.answers.get(&slot).await {
-            if self.is_fresh(&slot.client, &finished).await {
+            if self.is_fresh(&slot, &finished).await {
                 return Ok(Answer { replayed: true, ..finished });
             }
             self.answers.invalidate(&slot).await;
@@ -92,8 +99,8 @@ impl Replays {
         Ok(Answer { replayed: answer.replayed || !leads, ..answer })
     }
 
-    async fn is_fresh(&self, client: &ClientId, answer: &Answer) -> bool {
-        self.revisions.get(client).await.is_some_and(|known| known <= answer.revision)
+    async fn is_fresh(&self, slot: &Slot, answer: &Answer) -> bool {
+        self.revisions.get(&(slot.epoch, slot.client)).await.is_some_and(|known| known <= answer.revision)
     }
 }
 

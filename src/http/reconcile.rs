@@ -6,13 +6,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use super::App;
-use super::admission::Admitted;
+use super::admission::{Admitted, HeldBody};
 use super::body;
 use super::error::ApiError;
 use super::synced::SyncedIds;
-use crate::batch::Inquiry;
+use crate::batch::{Inquiry, Problem, ProblemCode, Problems};
 use crate::model::Revision;
-use crate::plan::{LocalRecord, ReadSet, Snapshot, StoredReceipt, Summary};
+use crate::plan::{LocalRecord, ReadSet, Snapshot, StoredReceipt};
 
 /// Answers of each key and of each local id whether it is committed.
 ///
@@ -28,15 +28,44 @@ pub async fn reconcile(
     let body = body::read(request.headers(), payload, &admitted, &app).await?;
     let inquiry = app.parse(&admitted, body, move |body, most| Inquiry::parse(body, &client, most)).await??;
     let _turn = admitted.turn_to_answer().await?;
-    let reads = ReadSet {
-        receipts: inquiry.keys.iter().cloned().collect(),
-        local_ids: inquiry.local_ids.iter().cloned().collect(),
+    let mut report = Report { success: true, keys: BTreeMap::new(), local_ids: BTreeMap::new() };
+    let mut ids = 0;
+    for part in inquiry.parts(KEYS_AT_ONCE) {
+        admitted.hold_more(part.keys.len() * RECEIPT)?;
+        let (store, reads) = (app.store.clone(), reads(&part));
+        let known = app.run(async move { store.snapshot(&client, &reads).await }).await??;
+        ids += known.receipts.values().map(|stored| stored.receipt.synced.len()).sum::<usize>();
+        if ids > MOST_IDS {
+            return Err(too_much());
+        }
+        admitted.hold(ids * ID)?;
+        report.add(&part, &known);
+    }
+    let body = app.compute(&admitted, move || serde_json::to_vec(&report)).await?;
+    let body = body.map_err(|e| ApiError::Internal(e.to_string()))?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(HeldBody::new(body.into(), admitted)))
+}
+
+/// Keys of one part of a question: receipts may be large, and only what is told of them is kept.
+const KEYS_AT_ONCE: usize = 20;
+/// What a receipt is believed to take in memory while nobody knows, in bytes.
+const RECEIPT: usize = 64 << 10;
+/// What an id takes in the report and in its JSON, in bytes.
+const ID: usize = 128;
+/// The most ids that one answer tells: some tens of the largest batches.
+const MOST_IDS: usize = 500_000;
+
+fn reads(part: &Inquiry) -> ReadSet {
+    ReadSet {
+        receipts: part.keys.iter().cloned().collect(),
+        local_ids: part.local_ids.iter().cloned().collect(),
         ..ReadSet::default()
-    };
-    let store = app.store.clone();
-    let known = app.run(async move { store.snapshot(&client, &reads).await }).await??;
-    admitted.hold_more(footprint(&known))?;
-    Ok(HttpResponse::Ok().json(Report::of(&inquiry, &known)))
+    }
+}
+
+fn too_much() -> ApiError {
+    let message = format!("The answer would have more than {MOST_IDS} ids; ask for fewer keys");
+    ApiError::InvalidBatch(Problems::one(Problem { path: "/keys".into(), code: ProblemCode::InvalidLength, message }))
 }
 
 #[derive(Serialize)]
@@ -68,29 +97,12 @@ struct CommittedRecord {
     revision: Revision,
 }
 
-/// What receipts and the answer that is made of them take in memory, in bytes.
-fn footprint(known: &Snapshot) -> usize {
-    const ID: usize = 128;
-    let ids = |stored: &StoredReceipt| {
-        let Summary {
-            items_created,
-            items_updated,
-            items_deleted,
-            invoices_created,
-            payments_created,
-            already_applied,
-        } = stored.receipt.summary;
-        let ids = items_created + items_updated + items_deleted + invoices_created + payments_created + already_applied;
-        usize::try_from(ids).unwrap_or_default()
-    };
-    known.receipts.values().map(ids).sum::<usize>() * ID
-}
-
 impl Report {
-    fn of(inquiry: &Inquiry, known: &Snapshot) -> Self {
-        let keys = inquiry.keys.iter().map(|key| (key.to_string(), Fate::of(known.receipts.get(key))));
-        let local_ids = inquiry.local_ids.iter().map(|id| (id.to_string(), Fate::of(known.local_ids.get(id))));
-        Self { success: true, keys: keys.collect(), local_ids: local_ids.collect() }
+    fn add(&mut self, asked: &Inquiry, known: &Snapshot) {
+        let keys = asked.keys.iter().map(|key| (key.to_string(), Fate::of(known.receipts.get(key))));
+        self.keys.extend(keys);
+        let local_ids = asked.local_ids.iter().map(|id| (id.to_string(), Fate::of(known.local_ids.get(id))));
+        self.local_ids.extend(local_ids);
     }
 }
 

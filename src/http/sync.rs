@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::oneshot;
 
 use super::App;
 use super::admission::{Admitted, HeldBody};
@@ -66,50 +64,29 @@ async fn answer(
     app: &web::Data<App>,
 ) -> Result<Answer, ApiError> {
     let (inner, admitted) = (app.clone(), admitted.clone());
-    let (phone, hung_up) = oneshot::channel();
     let late = match key {
         Some(_) if !batch.is_empty() => ApiError::InProgress,
         _ => ApiError::Unavailable(format!("not done within {} s", LONGEST_WAIT.as_secs())),
     };
-    let work = async move {
-        let begun = AtomicBool::new(false);
-        tokio::select! {
-            biased;
-            answer = share(&admitted, key, batch, &inner, &begun) => answer,
-            // Nobody hears this, and those who share the execution go on with it.
-            () = abandoned(hung_up, &begun) => Err(ApiError::Overloaded),
-        }
-    };
-    let answer = tokio::time::timeout(LONGEST_WAIT, app.run(work)).await.map_err(|_| late)?;
-    drop(phone);
-    answer?
-}
-
-/// Waits until the phone has hung up, if its batch is not being executed by then: it leaves the queue.
-async fn abandoned(hung_up: oneshot::Receiver<()>, begun: &AtomicBool) {
-    // The sender sends nothing; it is dropped with the request's handler.
-    let _ = hung_up.await;
-    if begun.load(Ordering::Relaxed) {
-        std::future::pending::<()>().await;
-    }
+    let work = async move { share(&admitted, key, batch, &inner).await };
+    tokio::time::timeout(LONGEST_WAIT, app.run(work)).await.map_err(|_| late)??
 }
 
 /// Does the work, or shares what another request with the same batch does.
-async fn share(
-    admitted: &Admitted,
-    key: Option<IdempotencyKey>,
-    batch: Batch,
-    app: &App,
-    begun: &AtomicBool,
-) -> Result<Answer, ApiError> {
+async fn share(admitted: &Admitted, key: Option<IdempotencyKey>, batch: Batch, app: &App) -> Result<Answer, ApiError> {
     if batch.is_empty() {
         // A pull changes nothing, so there is nothing to remember and nothing to share.
         let receipt = Receipt { warnings: batch.warnings.into_list(), ..Receipt::default() };
         return show(admitted, receipt, false, app).await;
     }
-    let Some(key) = key else { return execute(admitted, None, batch, app, begun).await };
-    let slot = Slot { client: admitted.client(), key: key.clone(), fingerprint: batch.fingerprint.clone() };
-    let shared = app.replays.share(slot, execute(admitted, Some(key), batch, app, begun)).await;
+    let Some(key) = key else { return execute(admitted, None, batch, app).await };
+    let slot = Slot {
+        epoch: app.store.epoch(),
+        client: admitted.client(),
+        key: key.clone(),
+        fingerprint: batch.fingerprint.clone(),
+    };
+    let shared = app.replays.share(slot, execute(admitted, Some(key), batch, app)).await;
     shared.map_err(Arc::unwrap_or_clone)
 }
 
@@ -119,12 +96,10 @@ async fn execute(
     key: Option<IdempotencyKey>,
     batch: Batch,
     app: &App,
-    begun: &AtomicBool,
 ) -> Result<Answer, ApiError> {
     let client = admitted.client();
     let turn = admitted.turn_to_execute().await?;
     admitted.hold_more(batch.execution_footprint())?;
-    begun.store(true, Ordering::Relaxed);
     let outcome = app.store.execute(&client, planner(key, batch)).await?;
     tracing::info!(
         client.id = %client, revision = outcome.receipt.revision.0, replayed = outcome.replayed,
@@ -139,11 +114,17 @@ async fn show(admitted: &Admitted, receipt: Receipt, replayed: bool, app: &App) 
     let client = admitted.client();
     let _turn = admitted.turn_to_answer().await?;
     admitted.hold_likely_answer()?;
+    let epoch = app.store.epoch();
+    let newest = app.replays.newest(epoch, client).await.max(receipt.revision);
     let dataset = app.store.dataset(&client).await?;
+    if dataset.revision < newest {
+        // A member of a replica set that was just elected may not know yet what was confirmed.
+        return Err(ApiError::Unavailable("the dataset is older than what was committed".to_owned()));
+    }
     // Its records, and the JSON that is made of them in a vector that may double.
     admitted.hold_answer(3 * dataset.bytes())?;
     let revision = dataset.revision;
-    app.replays.saw(client, revision).await;
+    app.replays.saw(epoch, client, revision).await;
     let body = app.compute(admitted, move || encode(receipt, &dataset)).await??;
     admitted.hold(body.len())?;
     Ok(Answer { body: body.into(), revision, replayed })

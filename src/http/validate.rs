@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::App;
-use super::admission::Admitted;
+use super::admission::{Admitted, HeldBody};
 use super::body;
 use super::error::ApiError;
 use super::idempotency;
@@ -34,9 +34,10 @@ pub async fn validate(
     let turn = admitted.turn_to_answer().await?;
     let (store, reads) = (app.store.clone(), check.reads());
     let before = app.run(async move { store.snapshot(&client, &reads).await }).await??;
-    let findings = app.compute(&admitted, move || check.run(&before)).await?;
+    let body = app.compute(&admitted, move || serde_json::to_vec(&Report::from(check.run(&before)))).await?;
     drop(turn);
-    Ok(HttpResponse::Ok().json(Report::from(findings)))
+    let body = body.map_err(|e| ApiError::Internal(e.to_string()))?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(HeldBody::new(body.into(), admitted)))
 }
 
 #[derive(Serialize)]

@@ -1,7 +1,7 @@
 //! What would come of a batch, without writing it: all that is wrong with it, or what it would do, and how
 //! its operations could be sent in smaller batches.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::groups::{Group, groups};
 use super::{ReadSet, Snapshot, Summary, sync};
@@ -99,9 +99,8 @@ impl Check {
 
 /// The operation that a problem's path leads to, if it leads to one.
 fn operation_of(path: &str) -> Option<(OperationList, usize)> {
-    let lists: HashMap<_, _> = OperationList::ALL.into_iter().map(|list| (list.path(), list)).collect();
     let (end, _) = path.match_indices('/').nth(2)?;
-    let list = *lists.get(&path[..end])?;
+    let list = OperationList::ALL.into_iter().find(|list| list.path() == &path[..end])?;
     let index = path[end + 1..].split('/').next()?.parse().ok()?;
     Some((list, index))
 }

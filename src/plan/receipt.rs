@@ -84,6 +84,19 @@ pub struct IdMap {
     pub payments: Vec<(Alias, PaymentId)>,
 }
 
+impl Synced {
+    /// The number of ids in all lists.
+    pub fn len(&self) -> usize {
+        let items = self.items_created.len() + self.items_updated.len() + self.items_deleted.len();
+        items + self.invoices_created.len() + self.payments_created.len()
+    }
+
+    /// Whether no list has an id.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 impl Receipt {
     /// JSON pointer (RFC 6901) to the create that made an invoice or a payment; empty for any other record.
     pub fn path_of(&self, id: ObjectId) -> String {

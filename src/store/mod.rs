@@ -53,6 +53,12 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`].
     async fn dataset(&self, client: &ClientId) -> Result<Dataset, StoreError>;
 
+    /// Rises whenever the store was away and is back, for it may be back from a backup: what was remembered of it
+    /// before does not hold any more. Asks nobody.
+    fn epoch(&self) -> u64 {
+        0
+    }
+
     /// Asks the store whether it can work.
     ///
     /// # Errors

@@ -22,16 +22,18 @@ impl RestoreBackup {
         }
     }
 
-    /// Stops the server and the store, lets `work` do something with the store's files, and starts both again.
+    /// Stops the store, lets `work` do something with its files, and starts it again. A server on MongoDB goes on
+    /// meanwhile, and must forget what it remembers of another time.
     fn while_stopped<T>(&mut self, work: impl FnOnce(&std::path::Path) -> T) -> T {
-        // A restore is done with the server stopped: what it has in memory is of another time.
-        self.world.kill();
         let directory = match &self.mongod {
             Some(mongod) => {
                 mongod.shut_down();
                 mongod.directory()
             }
-            None => self.world.directory().expect("the embedded engine"),
+            None => {
+                self.world.kill();
+                self.world.directory().expect("the embedded engine")
+            }
         };
         let done = work(directory);
         if let Some(mongod) = &mut self.mongod {

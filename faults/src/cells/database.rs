@@ -10,7 +10,7 @@ use super::world::World;
 use super::{PATIENCE, Round, Scene};
 use crate::crowd::{Crowd, Load};
 use crate::front::Progress;
-use crate::harness::{Engine, Mongod, ReplicaSet, Topology};
+use crate::harness::{Engine, Mongod, ReplicaSet, Server, Topology};
 
 /// A mongod that is killed with kill -9 and started again on the same port and data.
 pub struct KillMongod {
@@ -108,6 +108,39 @@ impl Scene for LosePrimary {
             }
             round.recovered(progress.recovery(Instant::now(), PATIENCE));
             primary.resume();
+            set.mend();
+        })
+    }
+}
+
+/// A replica set of three that loses two members, so that its primary takes writes that nobody confirms; then the
+/// primary dies too, and the others come back without what it alone had. Phones go to two servers in turn, so that
+/// one is asked for what the other waits to have confirmed.
+pub struct LoseMajority {
+    set: ReplicaSet,
+    world: World,
+}
+
+impl LoseMajority {
+    /// A new set.
+    pub fn new() -> Self {
+        let set = ReplicaSet::start();
+        Self { world: World::at(&set.url()), set }
+    }
+}
+
+impl Scene for LoseMajority {
+    fn round(&mut self, dice: &mut ChaCha8Rng) -> Round {
+        self.world.start();
+        let other = Server::start(&self.world.setup);
+        let urls = self.world.server.iter().map(Server::url).chain([other.url()]).collect();
+        self.world.front.set(urls);
+        let set = &mut self.set;
+        disturbed(&mut self.world, dice, |dice, progress, round| {
+            let primary = set.lose_majority();
+            thread::sleep(Duration::from_millis(dice.random_range(200..3000)));
+            set.go_on_without(primary);
+            round.recovered(progress.recovery(Instant::now(), PATIENCE));
             set.mend();
         })
     }

@@ -40,6 +40,22 @@ impl ReplicaSet {
         &mut self.members[at]
     }
 
+    /// Kills all members but the primary, which takes writes from then on that it cannot have confirmed. Gives its place.
+    pub fn lose_majority(&mut self) -> usize {
+        let primary = self.primary().address();
+        for member in self.members.iter_mut().filter(|member| member.address() != primary) {
+            member.kill();
+        }
+        self.members.iter().position(|member| member.address() == primary).expect("the primary is a member")
+    }
+
+    /// Kills the member at a place, and starts all others: they have nothing of what it alone had.
+    pub fn go_on_without(&mut self, lost: usize) {
+        self.members[lost].kill();
+        let others = self.members.iter_mut().enumerate().filter(|(place, _)| *place != lost);
+        others.for_each(|(_, member)| member.relaunch());
+    }
+
     /// Starts every member anew that was killed, and waits until all are in step: only then may another be lost.
     pub fn mend(&mut self) {
         for member in &mut self.members {

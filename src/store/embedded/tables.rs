@@ -6,7 +6,8 @@ use bson::oid::ObjectId;
 use bson::raw::RawDocument;
 use bson::{Document, RawDocumentBuf};
 use redb::{
-    Database, Key, ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, TableError, Value, WriteTransaction,
+    Database, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError, Value,
+    WriteTransaction,
 };
 
 use super::super::StoreError;
@@ -32,8 +33,17 @@ const NUMBERS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("invoice_nu
 /// Client, invoice id: invoices that have a purchase history.
 const PURCHASED: TableDefinition<'_, &[u8], ()> = TableDefinition::new("purchased_invoices");
 
-/// Makes the tables of a new file, so that readers find them.
+/// Makes the tables of a new file, so that readers find them. One that has them all is not written, so that it can
+/// be opened on a disk that is full.
 pub(super) fn create(database: &Database) -> Result<(), redb::Error> {
+    let reading = database.begin_read()?;
+    match Tables::open(&reading) {
+        Ok(_) => Ok(()),
+        Err(_) => make(database),
+    }
+}
+
+fn make(database: &Database) -> Result<(), redb::Error> {
     let mut transaction = database.begin_write()?;
     transaction.set_quick_repair(true);
     transaction.open_table(RECORDS)?;

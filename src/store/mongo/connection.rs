@@ -7,8 +7,12 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bson::oid::ObjectId;
+use mongodb::event::EventHandler;
+use mongodb::event::sdam::SdamEvent;
 use mongodb::{Client, Database};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -18,7 +22,7 @@ use super::backoff::Backoff;
 use super::client_queue::ClientQueue;
 use super::options::MongoOptions;
 use super::orphans::Orphans;
-use super::topology::Topology;
+use super::topology::{Hello, Topology};
 use super::{indexes, standalone, within};
 use crate::store::StoreError;
 
@@ -27,6 +31,7 @@ use crate::store::StoreError;
 pub(super) struct Connection {
     state: watch::Receiver<State>,
     doubts: Arc<Notify>,
+    epoch: Arc<AtomicU64>,
     _search: AbortOnDropHandle<()>,
 }
 
@@ -35,6 +40,7 @@ pub(super) struct Connection {
 pub(super) struct Deployment {
     pub db: Database,
     pub topology: Topology,
+    process: Option<ObjectId>,
 }
 
 #[derive(Debug, Clone)]
@@ -56,9 +62,11 @@ impl Connection {
     pub fn begin(options: MongoOptions, batches: Arc<ClientQueue>, orphans: Arc<Orphans>) -> Self {
         let (sender, state) = watch::channel(State::Sought);
         let doubts = Arc::new(Notify::new());
-        let search = Search { options, batches, orphans, state: sender, doubts: Arc::clone(&doubts) };
+        let epoch = Arc::new(AtomicU64::new(0));
+        let search =
+            Search { options, batches, orphans, state: sender, doubts: Arc::clone(&doubts), epoch: Arc::clone(&epoch) };
         let search = AbortOnDropHandle::new(Handle::current().spawn(search.run()));
-        Self { state, doubts, _search: search }
+        Self { state, doubts, epoch, _search: search }
     }
 
     /// The deployment as it was found.
@@ -70,6 +78,11 @@ impl Connection {
             State::Ready(deployment) => Ok(Arc::clone(deployment)),
             _ => Err(StoreError::Away),
         }
+    }
+
+    /// Rises whenever the database is found again, and whenever another process answers.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
     }
 
     /// Something failed: have it found out whether the database is still what it was.
@@ -129,12 +142,12 @@ impl Deployment {
     ///
     /// # Errors
     /// [`StoreError`] if not.
-    pub async fn confirm(&self) -> Result<(), StoreError> {
-        let now = within(Self::PATIENCE, Topology::detect(&self.db)).await?;
-        if now == self.topology {
-            return Ok(());
+    pub async fn confirm(&self) -> Result<Hello, StoreError> {
+        let hello = within(Self::PATIENCE, Hello::ask(&self.db)).await?;
+        if hello.topology == self.topology {
+            return Ok(hello);
         }
-        Err(StoreError::Unavailable(format!("the deployment was {:?} and is now {now:?}", self.topology)))
+        Err(StoreError::Unavailable(format!("the deployment was {:?} and is now {:?}", self.topology, hello.topology)))
     }
 }
 
@@ -145,6 +158,7 @@ struct Search {
     orphans: Arc<Orphans>,
     state: watch::Sender<State>,
     doubts: Arc<Notify>,
+    epoch: Arc<AtomicU64>,
 }
 
 impl Search {
@@ -162,6 +176,7 @@ impl Search {
         loop {
             match self.find(patience).await {
                 Ok(deployment) => {
+                    self.epoch.fetch_add(1, Ordering::AcqRel);
                     outage.over();
                     began = true;
                     backoff = Backoff::between(Self::FIRST_PAUSE, Self::LONGEST_PAUSE);
@@ -191,8 +206,8 @@ impl Search {
     async fn find(&self, patience: Duration) -> Result<Deployment, StoreError> {
         let deployment = within(patience, async {
             let db = self.client().await?;
-            let topology = Topology::detect(&db).await?;
-            Ok::<_, StoreError>(Deployment { db, topology })
+            let Hello { topology, process } = Hello::ask(&db).await?;
+            Ok::<_, StoreError>(Deployment { db, topology, process })
         });
         let deployment = deployment.await?;
         self.state.send_replace(State::Preparing);
@@ -205,12 +220,19 @@ impl Search {
     }
 
     async fn client(&self) -> Result<Database, StoreError> {
-        let options = self.options.client_options().await?;
+        let mut options = self.options.client_options().await?;
+        let doubts = Arc::clone(&self.doubts);
+        // The driver's monitors notice at once that a server is gone, also when nobody asks it anything.
+        options.sdam_event_handler = Some(EventHandler::callback(move |event| {
+            if matches!(event, SdamEvent::ServerHeartbeatFailed(_) | SdamEvent::ServerDescriptionChanged(_)) {
+                doubts.notify_one();
+            }
+        }));
         let name = options.default_database.clone().unwrap_or_else(|| self.options.database.clone());
         Ok(Client::with_options(options)?.database(&name))
     }
 
-    async fn prepare(&self, Deployment { db, topology }: &Deployment) -> Result<(), StoreError> {
+    async fn prepare(&self, Deployment { db, topology, .. }: &Deployment) -> Result<(), StoreError> {
         let ensure = async { Ok::<_, StoreError>(indexes::ensure(db, self.options.receipt_days).await?) };
         match topology {
             Topology::Transactional => {
@@ -232,10 +254,16 @@ impl Search {
 
     /// Waits until a doubt proves right, and says what is wrong.
     async fn lost(&self, deployment: &Deployment) -> StoreError {
+        let mut process = deployment.process;
         loop {
             self.doubts.notified().await;
-            if let Err(why) = deployment.confirm().await {
-                return why;
+            match deployment.confirm().await {
+                Ok(hello) if hello.process == process => {}
+                Ok(hello) => {
+                    process = hello.process;
+                    self.epoch.fetch_add(1, Ordering::AcqRel);
+                }
+                Err(why) => return why,
             }
         }
     }

@@ -8,12 +8,11 @@ use mongodb::error::{Error, ErrorKind};
 use tokio::task::JoinSet;
 
 use super::backoff::Backoff;
-use super::error::{Failure, code, describe};
+use super::error::{code, describe};
 use super::find::{find, in_few_batches};
-use super::load::{Counter, load};
+use super::load::Counter;
 use crate::dataset::Dataset;
-use crate::model::{ClientId, Collection, Revision};
-use crate::plan::{ReadSet, Snapshot};
+use crate::model::{Collection, Revision};
 use crate::store::StoreError;
 
 /// A snapshot that all collections share. Tries again a few times if the server cannot give one now.
@@ -31,21 +30,6 @@ pub(super) async fn snapshot(db: &Database, client: ObjectId) -> Result<Dataset,
     Ok(try_snapshot(db, client).await?)
 }
 
-/// What a planner would be given, of one moment. Tries again as [`snapshot`] does.
-pub(super) async fn planned_on(db: &Database, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
-    let mut backoff = Backoff::new();
-    for _ in 0..ATTEMPTS {
-        match try_planned_on(db, client, reads).await {
-            Err(Failure::Driver(error)) if is_passing(&error) => {
-                tracing::debug!(%client, error = describe(&error), "a snapshot is read again");
-                backoff.wait().await;
-            }
-            result => return result.map_err(Failure::of_the_store),
-        }
-    }
-    try_planned_on(db, client, reads).await.map_err(Failure::of_the_store)
-}
-
 /// The records as they are now, for a lone mongod. The caller keeps batches of this client away.
 pub(super) async fn plain(db: &Database, client: ObjectId) -> Result<Dataset, StoreError> {
     let counter = Counter::load(db, None, client).await?;
@@ -60,12 +44,6 @@ async fn try_snapshot(db: &Database, client: ObjectId) -> Result<Dataset, Error>
     let counter = Counter::load(db, Some(&mut session), client).await?;
     let time = session.snapshot_time().ok_or_else(|| Error::custom("a snapshot without a time"))?;
     read_all(db, Some(time), client, counter.revision).await
-}
-
-async fn try_planned_on(db: &Database, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, Failure> {
-    let mut session = db.client().start_session().snapshot(true).await?;
-    let counter = Counter::load(db, Some(&mut session), client.object_id()).await?;
-    Ok(load(db, Some(&mut session), client, counter, reads).await?.snapshot)
 }
 
 /// All collections side by side: a session serves one command at a time, so each has one of its own.

@@ -30,6 +30,13 @@ pub(super) struct Loaded {
     pub revisions: HashMap<ObjectId, Bson>,
 }
 
+impl Default for Counter {
+    /// That of a new client.
+    fn default() -> Self {
+        Self { revision: Revision::default(), next_invoice: 1 }
+    }
+}
+
 impl Counter {
     /// Reads a client's document.
     pub fn of(record: &RawDocument) -> Self {
@@ -45,7 +52,7 @@ impl Counter {
         session: Option<&mut ClientSession>,
         client: ObjectId,
     ) -> mongodb::error::Result<Self> {
-        let mut counter = Self { revision: Revision::default(), next_invoice: 1 };
+        let mut counter = Self::default();
         let take = |record: &RawDocument| counter = Self::of(record);
         find(db, session, CLIENTS, doc! { "_id": client }, in_few_batches(), take).await?;
         Ok(counter)

@@ -147,7 +147,7 @@ impl MongoStore {
         match self.connection.current()?.topology {
             Topology::Transactional => {
                 let _passed = self.datasets.pass().await?;
-                dataset::planned_on(&self.deployment().await?.db, client, reads).await
+                transaction::snapshot(&self.deployment().await?.db, client, reads).await
             }
             Topology::Standalone => {
                 let _turn = self.batches.turn(client.object_id()).await?;
@@ -184,6 +184,10 @@ impl Store for MongoStore {
 
     async fn dataset(&self, client: &ClientId) -> Result<Dataset, StoreError> {
         within(DATASET_DEADLINE, self.dataset_in_turn(client)).await.inspect_err(|error| self.doubt(error))
+    }
+
+    fn epoch(&self) -> u64 {
+        self.connection.epoch()
     }
 
     async fn ping(&self) -> Result<Health, StoreError> {

@@ -1,5 +1,6 @@
 //! What kind of deployment answers.
 
+use bson::oid::ObjectId;
 use bson::{Document, doc};
 use mongodb::Database;
 
@@ -14,15 +15,27 @@ pub(super) enum Topology {
     Standalone,
 }
 
+/// What a deployment says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hello {
+    pub topology: Topology,
+    /// Which process answered. Another one may have other data: a member that was elected, or a backup.
+    pub process: Option<ObjectId>,
+}
+
+impl Hello {
+    /// Asks the server. The driver believes that a lone mongod has transactions.
+    pub async fn ask(db: &Database) -> Result<Self, StoreError> {
+        let hello = db.client().database("admin").run_command(doc! { "hello": 1 }).await?;
+        let version = hello.get_document("topologyVersion").ok();
+        let process = version.and_then(|version| version.get_object_id("processId").ok());
+        Ok(Self { topology: Topology::of(&hello)?, process })
+    }
+}
+
 impl Topology {
     /// The first version with snapshot reads outside transactions: MongoDB 5.0.
     const OLDEST_WIRE_VERSION: i32 = 13;
-
-    /// Asks the server what it is. The driver believes that a lone mongod has transactions.
-    pub async fn detect(db: &Database) -> Result<Self, StoreError> {
-        let hello = db.client().database("admin").run_command(doc! { "hello": 1 }).await?;
-        Self::of(&hello)
-    }
 
     fn of(hello: &Document) -> Result<Self, StoreError> {
         if hello.get_i32("maxWireVersion").unwrap_or_default() < Self::OLDEST_WIRE_VERSION {

@@ -20,7 +20,7 @@ use super::{CLIENTS, RECEIPTS};
 use crate::clock;
 use crate::failpoint::{self, Point};
 use crate::model::ClientId;
-use crate::plan::{Decision, Plan, Planner, ReadSet, Receipt, Reject, StoredReceipt};
+use crate::plan::{Decision, Plan, Planner, ReadSet, Receipt, Reject, Snapshot, StoredReceipt};
 use crate::store::records::{Change, ChangeKind, changes, document};
 use crate::store::{ExecuteError, Outcome, StoreError};
 
@@ -56,12 +56,46 @@ pub(super) async fn execute(
     }
 }
 
+/// What a planner would be given now, confirmed by a majority.
+pub(super) async fn snapshot(db: &Database, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
+    let mut session = db.client().start_session().await?;
+    let mut backoff = Backoff::new();
+    loop {
+        match try_snapshot(db, &mut session, client, reads).await {
+            Err(Failure::Driver(error)) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => {
+                tracing::debug!(%client, error = describe(&error), "a snapshot is read again");
+                backoff.wait().await;
+            }
+            result => return result.map_err(Failure::of_the_store),
+        }
+    }
+}
+
+async fn try_snapshot(
+    db: &Database,
+    session: &mut ClientSession,
+    client: &ClientId,
+    reads: &ReadSet,
+) -> Result<Snapshot, Failure> {
+    begin(session).await?;
+    let counter = Counter::load(db, Some(&mut *session), client.object_id()).await?;
+    let loaded = load(db, Some(&mut *session), client, counter, reads).await?;
+    commit(session).await?;
+    Ok(loaded.snapshot)
+}
+
+async fn begin(session: &mut ClientSession) -> Result<(), Failure> {
+    let durable = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
+    Ok(session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(durable).await?)
+}
+
 /// What a transaction came to before its end.
 enum Filled {
     /// Everything is written, and the commit is outstanding.
     Written(Receipt),
-    /// There is nothing to write, and this is the answer.
-    Nothing(Outcome),
+    /// There is nothing to write, and this is the answer. Even that needs the commit: what was read may so far
+    /// be known to this member alone, and only what a majority has confirmed may be told.
+    Nothing(Result<Outcome, Reject>),
 }
 
 async fn attempt(
@@ -71,17 +105,16 @@ async fn attempt(
     planner: &dyn Planner,
     reads: &ReadSet,
 ) -> Result<Outcome, Failure> {
-    let durable = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
-    session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(durable).await?;
+    begin(session).await?;
     match fill(db, session, client, planner, reads).await {
         Ok(Filled::Written(receipt)) => {
             commit(session).await?;
             failpoint::reached(Point::AfterCommit);
             Ok(Outcome { receipt, replayed: false })
         }
-        Ok(Filled::Nothing(outcome)) => {
-            session.abort_transaction().await?;
-            Ok(outcome)
+        Ok(Filled::Nothing(answer)) => {
+            commit(session).await?;
+            Ok(answer?)
         }
         Err(failure) => {
             session.abort_transaction().await?;
@@ -101,17 +134,18 @@ async fn fill(
     let counter = bump(db, session, client).await?;
     let loaded = load(db, Some(&mut *session), client, counter, reads).await?;
     failpoint::reached(Point::BeforePlanning);
-    match planner.plan(&loaded.snapshot)? {
-        Decision::Commit(plan) if plan.writes.is_empty() && plan.remember.is_none() => {
-            Ok(Filled::Nothing(Outcome { receipt: plan.receipt, replayed: false }))
-        }
-        Decision::Commit(plan) => {
+    let answer = match planner.plan(&loaded.snapshot) {
+        Ok(Decision::Commit(plan)) if !plan.writes.is_empty() || plan.remember.is_some() => {
             failpoint::reached(Point::AfterPlanning);
             write(db, session, client, &plan).await?;
-            Ok(Filled::Written(plan.receipt))
+            return Ok(Filled::Written(plan.receipt));
         }
-        Decision::Replay(receipt) => Ok(Filled::Nothing(Outcome { receipt: *receipt, replayed: true })),
-    }
+        Ok(Decision::Commit(plan)) => Ok(Outcome { receipt: plan.receipt, replayed: false }),
+        Ok(Decision::Replay(receipt)) => Ok(Outcome { receipt: *receipt, replayed: true }),
+        Err(reject) => Err(reject),
+    };
+    put_back(db, session, client, counter).await?;
+    Ok(Filled::Nothing(answer))
 }
 
 /// Takes the client's next revision, and returns the counter as it was before.
@@ -128,6 +162,21 @@ async fn bump(db: &Database, session: &mut ClientSession, client: &ClientId) -> 
     let mut counter = Counter::of(&bumped);
     counter.revision.0 -= 1;
     Ok(counter)
+}
+
+/// Leaves the counter as it was before [`bump`].
+async fn put_back(
+    db: &Database,
+    session: &mut ClientSession,
+    client: &ClientId,
+    counter: Counter,
+) -> Result<(), Failure> {
+    let own = doc! { "_id": client.object_id() };
+    if counter == Counter::default() {
+        db.collection::<Document>(CLIENTS).delete_one(own).session(session).await?;
+        return Ok(());
+    }
+    set(db, session, CLIENTS, &[doc! { "q": own, "u": { "$set": { "revision": counter.revision.0 } } }]).await
 }
 
 async fn write(db: &Database, session: &mut ClientSession, client: &ClientId, plan: &Plan) -> Result<(), Failure> {
