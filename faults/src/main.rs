@@ -152,5 +152,9 @@ fn dice(seed: u64, cell: &str, round: u32) -> ChaCha8Rng {
 
 /// What the harness starts as the server: this program, so that one build is enough.
 fn server_program() -> (PathBuf, Vec<String>) {
-    (std::env::current_exe().expect("this program's path"), vec!["serve".into()])
+    let program = std::env::current_exe().expect("this program's path");
+    // The program of the unit tests lies in a directory beside it.
+    #[cfg(test)]
+    let program = program.ancestors().nth(2).expect("a directory above deps/").join("faults");
+    (program, vec!["serve".into()])
 }

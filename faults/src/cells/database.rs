@@ -165,3 +165,50 @@ fn disturbed(
     let books = world.books(&crowd);
     round.close(&crowd, books)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::harness::{Phone, Request, Setup, eventually, unique_name};
+
+    /// What only a primary has that is about to be lost must not be told to anybody: neither to the phone whose batch
+    /// it is, nor to one that asks for the same batch on another server.
+    #[test]
+    fn what_no_majority_has_is_not_acknowledged() {
+        const LONG_ENOUGH: Duration = Duration::from_secs(4);
+        let mut set = ReplicaSet::start();
+        let setup = Setup::at_url(&set.url(), &unique_name("majority"));
+        let (one, other) = (Server::start(&setup), Server::start(&setup));
+        let phone = Phone::new(&one);
+        let same = Phone::of(&other, &phone.client);
+        let create = |name: &str| json!({"item": {"create": [{"localId": name, "name": name, "price": 1}]}});
+        phone.sync(&create("before")).expect_ok();
+        same.sync(&create("beside")).expect_ok();
+
+        let primary = set.lose_majority();
+        let (told, answers) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let batch = create("lost");
+            for phone in [&phone, &same] {
+                let request = Request::sync().header("X-Idempotency-Key", "lost").json(&batch);
+                let told = told.clone();
+                scope.spawn(move || told.send(phone.try_send(request).map(|answer| answer.status).unwrap_or_default()));
+            }
+            let early = answers.recv_timeout(LONG_ENOUGH).unwrap_or_default();
+            assert_ne!(early, 200, "acknowledged, though one member alone knows of it");
+            set.go_on_without(primary);
+        });
+        let answer = eventually("a server that serves", PATIENCE, || {
+            same.try_send(Request::sync()).ok().filter(|answer| answer.status == 200)
+        });
+        let items = answer.expect_ok()["data"]["items"].as_array().map_or(0, Vec::len);
+        // The requests that were under way may have been applied after all, by the members that are left.
+        assert!((2..=3).contains(&items), "{items} items");
+        eventually("the retry", PATIENCE, || (same.sync_with_key(&create("lost"), "lost").status == 200).then_some(()));
+        assert_eq!(same.pull().expect_ok()["data"]["items"].as_array().map_or(0, Vec::len), 3);
+    }
+}
