@@ -170,45 +170,61 @@ fn disturbed(
 mod tests {
     use std::sync::mpsc;
 
+    use mongodb::bson::{Document, doc};
     use serde_json::json;
 
     use super::*;
-    use crate::harness::{Phone, Request, Setup, eventually, unique_name};
+    use crate::harness::{Phone, Request, Setup, block_on, eventually, unique_name};
 
-    /// What only a primary has that is about to be lost must not be told to anybody: neither to the phone whose batch
-    /// it is, nor to one that asks for the same batch on another server.
+    /// What only a primary has that is about to be lost must not be told to anybody: neither to the phone whose payment
+    /// it is, nor, as a refusal, to one that pays the same invoice on another server.
     #[test]
-    fn what_no_majority_has_is_not_acknowledged() {
+    fn what_no_majority_has_is_not_told() {
         const LONG_ENOUGH: Duration = Duration::from_secs(4);
         let mut set = ReplicaSet::start();
-        let setup = Setup::at_url(&set.url(), &unique_name("majority"));
+        let name = unique_name("majority");
+        let setup = Setup::at_url(&set.url(), &name);
         let (one, other) = (Server::start(&setup), Server::start(&setup));
-        let phone = Phone::new(&one);
-        let same = Phone::of(&other, &phone.client);
-        let create = |name: &str| json!({"item": {"create": [{"localId": name, "name": name, "price": 1}]}});
-        phone.sync(&create("before")).expect_ok();
-        same.sync(&create("beside")).expect_ok();
+        let first = Phone::new(&one);
+        let phones = [&first, &Phone::of(&other, &first.client)];
+        let bill = json!({"products": [{"itemName": "Tea", "costPerUnit": 10, "quantity": 1}], "localId": "bill"});
+        phones[0].sync(&json!({"invoice": {"create": [bill]}})).expect_ok();
+        phones[1].pull().expect_ok();
+        let pay = |key: &str| {
+            let payment = json!({"payment": {"create": [{"invoiceId": "bill", "amount": 10, "localId": key}]}});
+            Request::sync().header("X-Idempotency-Key", key).json(&payment)
+        };
 
         let primary = set.lose_majority();
+        let address = set.primary().address();
         let (told, answers) = mpsc::channel();
         std::thread::scope(|scope| {
-            let batch = create("lost");
-            for phone in [&phone, &same] {
-                let request = Request::sync().header("X-Idempotency-Key", "lost").json(&batch);
-                let told = told.clone();
+            for (phone, key) in phones.into_iter().zip(["one", "other"]) {
+                let (request, told) = (pay(key), told.clone());
                 scope.spawn(move || told.send(phone.try_send(request).map(|answer| answer.status).unwrap_or_default()));
+                eventually("a payment on the primary", PATIENCE, || (payments(&address, &name) == 1).then_some(()));
             }
-            let early = answers.recv_timeout(LONG_ENOUGH).unwrap_or_default();
-            assert_ne!(early, 200, "acknowledged, though one member alone knows of it");
+            let early = answers.recv_timeout(LONG_ENOUGH);
             set.go_on_without(primary);
+            assert!(!matches!(early, Ok(200 | 422)), "{early:?}, though one member alone knows of it");
         });
-        let answer = eventually("a server that serves", PATIENCE, || {
-            same.try_send(Request::sync()).ok().filter(|answer| answer.status == 200)
-        });
-        let items = answer.expect_ok()["data"]["items"].as_array().map_or(0, Vec::len);
-        // The requests that were under way may have been applied after all, by the members that are left.
-        assert!((2..=3).contains(&items), "{items} items");
-        eventually("the retry", PATIENCE, || (same.sync_with_key(&create("lost"), "lost").status == 200).then_some(()));
-        assert_eq!(same.pull().expect_ok()["data"]["items"].as_array().map_or(0, Vec::len), 3);
+        let settled = |key: &str| {
+            eventually("an answer", PATIENCE, || {
+                let answer = phones[1].try_send(pay(key)).ok()?;
+                [200, 422].contains(&answer.status).then_some(answer.status)
+            })
+        };
+        let mut statuses = ["one", "other"].map(settled);
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 422]);
+        assert_eq!(phones[1].pull().expect_ok()["data"]["payments"].as_array().map_or(0, Vec::len), 1);
+    }
+    /// How many payments one member has, whoever else has them.
+    fn payments(address: &str, database: &str) -> u64 {
+        block_on(async {
+            let client = mongodb::Client::with_uri_str(format!("mongodb://{address}/?directConnection=true")).await;
+            let payments = client.expect("a client").database(database).collection::<Document>("payments");
+            payments.count_documents(doc! {}).await.unwrap_or_default()
+        })
     }
 }

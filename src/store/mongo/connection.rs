@@ -16,6 +16,7 @@ use mongodb::event::sdam::SdamEvent;
 use mongodb::{Client, Database};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::backoff::Backoff;
@@ -90,12 +91,14 @@ impl Connection {
         self.doubts.notify_one();
     }
 
-    /// Waits until the first search is over, successful or not. It goes on without the caller.
+    /// Waits until the first search is over, successful or not, but not for ever: an index may be long in the
+    /// making. The search goes on without the caller.
     ///
     /// # Errors
     /// [`StoreError::Internal`] if the database cannot be used.
     pub async fn begun(&self) -> Result<(), StoreError> {
-        until(self.state.clone(), |state| !matches!(state, State::Sought | State::Preparing)).await.usable()
+        let begun = until(self.state.clone(), |state| !matches!(state, State::Sought | State::Preparing));
+        timeout(Search::FIRST_SEARCH, begun).await.map_or(Ok(()), |state| state.usable())
     }
 
     /// Waits until the database is in use, however long that takes.
