@@ -71,6 +71,13 @@ pub struct Plan {
     pub remember: Option<StoredReceipt>,
 }
 
+impl Plan {
+    /// Whether there is nothing to write, not even a receipt.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.remember.is_none()
+    }
+}
+
 /// One write. The store adds what all records carry: `clientId`, and `revision` from the receipt.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Write {

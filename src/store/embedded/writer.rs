@@ -200,7 +200,8 @@ fn try_commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, 
         results.push(match job.planner.plan(&snapshot) {
             Ok(Decision::Commit(plan)) => {
                 failpoint::reached(Point::AfterPlanning);
-                wrote |= apply(&job.client, &plan, &mut tables)?;
+                apply(&job.client, &plan, &mut tables)?;
+                wrote |= !plan.is_empty();
                 Ok(Outcome { receipt: plan.receipt, replayed: false })
             }
             Ok(Decision::Replay(receipt)) => Ok(Outcome { receipt: *receipt, replayed: true }),
@@ -217,8 +218,7 @@ fn try_commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, 
     Ok(results)
 }
 
-/// Applies a plan. False if there was nothing to write.
-fn apply(client: &ClientId, plan: &Plan, tables: &mut WritableTables<'_>) -> Result<bool, StoreError> {
+fn apply(client: &ClientId, plan: &Plan, tables: &mut WritableTables<'_>) -> Result<(), StoreError> {
     for change in records::changes(client, plan)? {
         tables.apply(client, &change)?;
         failpoint::reached(Point::MidApply);
@@ -226,10 +226,7 @@ fn apply(client: &ClientId, plan: &Plan, tables: &mut WritableTables<'_>) -> Res
     if !plan.writes.is_empty() {
         tables.advance(client, plan.receipt.revision, plan.next_invoice)?;
     }
-    if let Some(receipt) = &plan.remember {
-        tables.remember(client, receipt)?;
-    }
-    Ok(!plan.writes.is_empty() || plan.remember.is_some())
+    plan.remember.as_ref().map_or(Ok(()), |receipt| tables.remember(client, receipt))
 }
 
 impl Job {

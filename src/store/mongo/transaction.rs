@@ -78,10 +78,27 @@ async fn try_snapshot(
     reads: &ReadSet,
 ) -> Result<Snapshot, Failure> {
     begin(session).await?;
+    match read(db, session, client, reads).await {
+        Ok(snapshot) => {
+            commit(session).await?;
+            Ok(snapshot)
+        }
+        Err(failure) => {
+            // Also what the server has ended already: the session takes no new transaction before.
+            session.abort_transaction().await?;
+            Err(failure)
+        }
+    }
+}
+
+async fn read(
+    db: &Database,
+    session: &mut ClientSession,
+    client: &ClientId,
+    reads: &ReadSet,
+) -> Result<Snapshot, Failure> {
     let counter = Counter::load(db, Some(&mut *session), client.object_id()).await?;
-    let loaded = load(db, Some(&mut *session), client, counter, reads).await?;
-    commit(session).await?;
-    Ok(loaded.snapshot)
+    Ok(load(db, Some(&mut *session), client, counter, reads).await?.snapshot)
 }
 
 async fn begin(session: &mut ClientSession) -> Result<(), Failure> {
@@ -135,7 +152,7 @@ async fn fill(
     let loaded = load(db, Some(&mut *session), client, counter, reads).await?;
     failpoint::reached(Point::BeforePlanning);
     let answer = match planner.plan(&loaded.snapshot) {
-        Ok(Decision::Commit(plan)) if !plan.writes.is_empty() || plan.remember.is_some() => {
+        Ok(Decision::Commit(plan)) if !plan.is_empty() => {
             failpoint::reached(Point::AfterPlanning);
             write(db, session, client, &plan).await?;
             return Ok(Filled::Written(plan.receipt));
