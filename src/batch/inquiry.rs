@@ -27,8 +27,9 @@ impl Inquiry {
         let mut report = Report::default();
         let mut inquiry = Self::default();
         if let Some(mut reader) = Reader::open(&body, root("The request"), &mut report) {
-            inquiry.keys = names(&mut reader, "keys", "1 to 255", IdempotencyKey::new, &mut report);
-            inquiry.local_ids = names(&mut reader, "localIds", "1 to 64", LocalId::new, &mut report);
+            inquiry.keys =
+                names(&mut reader, "keys", IdempotencyKey::MOST_CHARACTERS, IdempotencyKey::new, &mut report);
+            inquiry.local_ids = names(&mut reader, "localIds", LocalId::MOST_CHARACTERS, LocalId::new, &mut report);
         }
         if inquiry.keys.len() + inquiry.local_ids.len() > Self::MOST {
             let message = format!("The request must have at most {} keys and localIds", Self::MOST);
@@ -54,7 +55,7 @@ impl Inquiry {
 fn names<T>(
     reader: &mut Reader<'_>,
     name: &'static str,
-    length: &str,
+    longest: usize,
     parse: impl Fn(&str) -> Option<T>,
     report: &mut Report,
 ) -> Vec<T> {
@@ -63,7 +64,7 @@ fn names<T>(
         match element.value.as_str().and_then(|text| parse(text.trim())) {
             Some(name) => names.push(name),
             None => {
-                let message = format!("{} must be {length} visible ASCII characters", element.place.subject);
+                let message = format!("{} must be 1 to {longest} visible ASCII characters", element.place.subject);
                 let code = if element.value.is_string() { ProblemCode::InvalidLength } else { ProblemCode::WrongType };
                 report.problem(element.place.path, code, message);
             }

@@ -1,31 +1,10 @@
 //! What a phone calls one batch.
 
-use std::fmt;
+use super::ids::phone_made_name;
 
-use serde::{Deserialize, Serialize};
-
-/// The phone's name for one batch, unique within its client: 1..255 visible ASCII characters.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct IdempotencyKey(String);
-
-impl IdempotencyKey {
-    /// Takes a key as it stands; `None` if it is none.
-    pub fn new(key: &str) -> Option<Self> {
-        let visible = (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
-        visible.then(|| Self(key.to_owned()))
-    }
-
-    /// The key as the phone sent it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for IdempotencyKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+phone_made_name! {
+    /// The phone's name for one batch, unique within its client: 1..255 visible ASCII characters.
+    IdempotencyKey, 255
 }
 
 #[cfg(test)]

@@ -75,4 +75,37 @@ macro_rules! record_id {
     };
 }
 
+/// Declares the type of a name that phones make: 1 to so many visible ASCII characters.
+macro_rules! phone_made_name {
+    ($(#[$doc:meta])* $name:ident, $most:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The longest one, in characters.
+            pub const MOST_CHARACTERS: usize = $most;
+
+            /// Takes a name as it stands; `None` if it is none.
+            pub fn new(text: &str) -> Option<Self> {
+                let fits = (1..=Self::MOST_CHARACTERS).contains(&text.len());
+                (fits && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Self(text.to_owned()))
+            }
+
+            /// As the phone sent it.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+pub(super) use phone_made_name;
 pub(super) use record_id;

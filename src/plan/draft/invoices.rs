@@ -36,23 +36,14 @@ impl Draft<'_> {
 
     /// The id of the invoice that a reference names, or else the reference: the same for every way to name it.
     pub fn invoice_name(&self, target: &Target<InvoiceId>) -> String {
-        let id = match target {
-            Target::Created(index) => self.invoices.by_operation.get(index).copied(),
-            stored => self.before.invoice_id(stored),
-        };
-        id.map_or_else(|| target.to_string(), |id| id.to_string())
+        let stored = self.before.invoice_id(target);
+        Found::resolve(target, &self.invoices.by_operation, stored, |id| Some(id.to_string())).or_sent(target)
     }
 
     /// The invoice that a reference names, as the batch leaves it so far.
     pub fn invoice(&self, target: &Target<InvoiceId>) -> Found<InvoiceView> {
-        let id = match target {
-            Target::Created(index) => match self.invoices.by_operation.get(index) {
-                Some(id) => Some(*id),
-                None => return Found::Refused,
-            },
-            stored => self.before.invoice_id(stored),
-        };
-        id.and_then(|id| self.view_invoice(id)).map_or(Found::Nothing, Found::Record)
+        let stored = self.before.invoice_id(target);
+        Found::resolve(target, &self.invoices.by_operation, stored, |id| self.view_invoice(id))
     }
 
     fn view_invoice(&self, id: InvoiceId) -> Option<InvoiceView> {

@@ -33,14 +33,8 @@ impl Draft<'_> {
 
     /// The item that a reference names, as the batch leaves it so far.
     pub fn item(&self, target: &Target<ItemId>) -> Found<ItemView> {
-        let id = match target {
-            Target::Created(index) => match self.items.by_operation.get(index) {
-                Some(id) => Some(*id),
-                None => return Found::Refused,
-            },
-            stored => self.before.item_id(stored),
-        };
-        id.and_then(|id| self.view_item(id)).map_or(Found::Nothing, Found::Record)
+        let stored = self.before.item_id(target);
+        Found::resolve(target, &self.items.by_operation, stored, |id| self.view_item(id))
     }
 
     fn view_item(&self, id: ItemId) -> Option<ItemView> {
@@ -52,11 +46,8 @@ impl Draft<'_> {
 
     /// The id of the item that a reference names, or else the reference: the same for every way to name it.
     pub fn item_name(&self, target: &Target<ItemId>) -> String {
-        let id = match target {
-            Target::Created(index) => self.items.by_operation.get(index).copied(),
-            stored => self.before.item_id(stored),
-        };
-        id.map_or_else(|| target.to_string(), |id| id.to_string())
+        let stored = self.before.item_id(target);
+        Found::resolve(target, &self.items.by_operation, stored, |id| Some(id.to_string())).or_sent(target)
     }
 
     /// Adds a new item.

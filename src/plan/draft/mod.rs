@@ -12,7 +12,7 @@ use bson::oid::ObjectId;
 use serde_json::Value;
 
 use super::{IdMap, LocalRecord, Plan, Receipt, Snapshot, Summary, Synced, Write};
-use crate::batch::{Fingerprint, Identity, Problem, ProblemCode, WarningKind, Warnings};
+use crate::batch::{Fingerprint, Identity, Problem, ProblemCode, Target, WarningKind, Warnings};
 use crate::clock::{Ids, Stamp};
 use crate::model::{Collection, LocalId, Payment, Purchase, Timestamp, invoice_number};
 pub(super) use invoices::InvoiceView;
@@ -46,6 +46,36 @@ pub(super) enum Found<View> {
     Refused,
     /// No record of this client.
     Nothing,
+}
+
+impl<View> Found<View> {
+    /// What the reference names: one way to resolve it for all kinds of records. `stored` is for a reference that is
+    /// none of this batch.
+    fn resolve<Id: Copy>(
+        target: &Target<Id>,
+        by_operation: &HashMap<usize, Id>,
+        stored: Option<Id>,
+        view: impl FnOnce(Id) -> Option<View>,
+    ) -> Self {
+        let id = match target {
+            Target::Created(index) => match by_operation.get(index) {
+                Some(id) => Some(*id),
+                None => return Self::Refused,
+            },
+            Target::Stored { .. } | Target::Nothing(_) => stored,
+        };
+        id.and_then(view).map_or(Self::Nothing, Self::Record)
+    }
+}
+
+impl Found<String> {
+    /// The id, or else the reference as it was sent.
+    fn or_sent(self, sent: &impl ToString) -> String {
+        match self {
+            Self::Record(id) => id,
+            Self::Refused | Self::Nothing => sent.to_string(),
+        }
+    }
 }
 
 /// What a create's local id says of it.
