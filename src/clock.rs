@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bson::oid::ObjectId;
 
-use crate::model::Timestamp;
+use crate::model::{Tag, Timestamp};
 
 /// The time and the ids of one batch, fixed before planning so that planning twice gives the same plan.
 #[derive(Debug, Clone)]
@@ -37,6 +37,16 @@ impl Stamp {
 /// An id for something that is not part of a batch's plan.
 pub fn new_id() -> ObjectId {
     Stamp::take(1).ids.id()
+}
+
+/// A random number that will not come again.
+pub fn new_tag() -> Tag {
+    let mut bytes = [0; 8];
+    // Without randomness the system has worse problems, and an id is nearly as good.
+    if getrandom::fill(&mut bytes).is_err() {
+        bytes.copy_from_slice(&new_id().bytes()[4..]);
+    }
+    Tag(i64::from_le_bytes(bytes))
 }
 
 /// The time now.

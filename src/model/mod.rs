@@ -5,6 +5,7 @@
 
 mod amount;
 mod collection;
+mod cursor;
 mod customer;
 mod group;
 mod idempotency_key;
@@ -18,6 +19,7 @@ mod timestamp;
 
 pub use amount::{Amount, OutOfRange};
 pub use collection::Collection;
+pub use cursor::{Cursor, Lineage, Position, StoreId, Tag, UnknownCursor};
 pub use customer::CustomerId;
 pub use group::GroupId;
 pub use idempotency_key::IdempotencyKey;
