@@ -7,22 +7,14 @@
 use std::io::Write;
 
 use bson::Bson;
-use bson::RawDocumentBuf;
 use bson::error::Error;
 use bson::raw::{RawArray, RawBsonRef, RawDocument};
 
 use crate::model::{Amount, Collection, Item, Timestamp};
 
-/// Appends `"items":[..]`.
-pub(super) fn write_list(collection: Collection, records: &[RawDocumentBuf], out: &mut Vec<u8>) -> Result<(), Error> {
-    write_string(collection.data_name(), out);
-    out.extend_from_slice(b":[");
-    for (index, record) in records.iter().enumerate() {
-        separate(index, out);
-        write_record(fields(collection), record, out)?;
-    }
-    out.push(b']');
-    Ok(())
+/// Appends a record.
+pub(super) fn write_record(collection: Collection, record: &RawDocument, out: &mut Vec<u8>) -> Result<(), Error> {
+    write_fields(fields(collection), record, out)
 }
 
 /// What a promised field holds, and what stands for it where a record has none (or null).
@@ -156,7 +148,7 @@ fn fields(collection: Collection) -> Fields {
 }
 
 /// Writes what is stored in stored order, then what is promised and missing.
-fn write_record(promised: Fields, record: &RawDocument, out: &mut Vec<u8>) -> Result<(), Error> {
+fn write_fields(promised: Fields, record: &RawDocument, out: &mut Vec<u8>) -> Result<(), Error> {
     let mut written = 0u32; // one bit for each promised field
     let mut count = 0;
     out.push(b'{');
@@ -210,7 +202,7 @@ fn write_lines(lines: &RawArray, out: &mut Vec<u8>) -> Result<(), Error> {
     for (index, line) in lines.into_iter().enumerate() {
         separate(index, out);
         match line? {
-            RawBsonRef::Document(line) => write_record(LINE, line, out)?,
+            RawBsonRef::Document(line) => write_fields(LINE, line, out)?,
             other => write_value(other, out)?,
         }
     }
@@ -301,7 +293,7 @@ fn separate(index: usize, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use bson::{doc, oid::ObjectId};
+    use bson::{RawDocumentBuf, doc, oid::ObjectId};
     use serde_json::{Value, json};
 
     use super::*;
@@ -309,7 +301,7 @@ mod tests {
     fn shown(collection: Collection, record: bson::Document) -> Value {
         let mut out = Vec::new();
         let record = RawDocumentBuf::try_from(&record).unwrap();
-        write_record(fields(collection), &record, &mut out).unwrap();
+        write_record(collection, &record, &mut out).unwrap();
         serde_json::from_slice(&out).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&out)))
     }
 
