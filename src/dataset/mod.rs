@@ -1,10 +1,20 @@
 //! Everything of one client, as the answer's `data` shows it.
 
+#[cfg(test)]
+mod equality;
 mod normalize;
+mod number;
+#[cfg(test)]
+mod reference;
+mod text;
+mod walk;
 
 use bson::RawDocumentBuf;
 
 use crate::model::{Collection, Revision};
+
+pub use normalize::write_record;
+pub use walk::Malformed;
 
 /// One consistent snapshot of one client's records, as the store keeps them.
 #[derive(Debug, Clone, Default)]
@@ -41,12 +51,27 @@ impl Dataset {
     ///
     /// # Errors
     /// A record that is not valid BSON.
-    pub fn write_json(&self, out: &mut Vec<u8>) -> Result<(), bson::error::Error> {
+    pub fn write_json(&self, out: &mut Vec<u8>) -> Result<(), Malformed> {
         for (index, collection) in Collection::ALL.into_iter().enumerate() {
             out.push(if index == 0 { b'{' } else { b',' });
-            normalize::write_list(collection, self.records(collection), out)?;
+            write_list(collection, self.records(collection), out)?;
         }
         out.push(b'}');
         Ok(())
     }
+}
+
+/// Appends `"items":[..]`.
+fn write_list(collection: Collection, records: &[RawDocumentBuf], out: &mut Vec<u8>) -> Result<(), Malformed> {
+    out.push(b'"');
+    out.extend_from_slice(collection.data_name().as_bytes());
+    out.extend_from_slice(b"\":[");
+    for (index, record) in records.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_record(collection, record.as_bytes(), out)?;
+    }
+    out.push(b']');
+    Ok(())
 }
