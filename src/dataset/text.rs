@@ -39,13 +39,25 @@ fn look(text: &[u8]) -> u8 {
 
 /// Writes an id as 24 hex digits.
 pub(super) fn write_object_id(id: &[u8; 12], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [b'"'; 26];
-    for (pair, byte) in text[1..25].chunks_exact_mut(2).zip(id) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+    for (digits, bytes) in text[1..25].as_chunks_mut().0.iter_mut().zip(id.as_chunks().0) {
+        *digits = hex(*bytes);
     }
     out.extend_from_slice(&text);
+}
+
+/// Eight hex digits, all made at once in the bytes of one word.
+#[inline]
+fn hex(bytes: [u8; 4]) -> [u8; 8] {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    let spread = u64::from(u32::from_le_bytes(bytes));
+    let spread = (spread | spread << 16) & 0x0000_ffff_0000_ffff;
+    let spread = (spread | spread << 8) & 0x00ff_00ff_00ff_00ff;
+    let halves = (spread >> 4 | spread << 8) & (0x0f * EACH);
+    // Six more than a digit from 10 on reaches the fifth bit.
+    let letters = (halves + 6 * EACH) >> 4 & EACH;
+    const LETTERS: u64 = (b'a' - b'0' - 10) as u64;
+    (halves + u64::from(b'0') * EACH + letters * LETTERS).to_le_bytes()
 }
 
 /// Writes a time, in milliseconds since 1970, as [`Timestamp`] prints it.

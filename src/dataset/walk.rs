@@ -167,10 +167,28 @@ fn take_text<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
 /// Bytes up to a 0.
 #[inline]
 fn take_name<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
-    let length = rest.iter().position(|&byte| byte == 0).ok_or(Malformed::Length)?;
+    let (words, _) = rest.as_chunks();
+    let length = match words.iter().map(|word| zero_within(*word)).enumerate().find(|(_, at)| *at < WORD) {
+        Some((word, at)) => word * WORD + at,
+        None => rest.iter().position(|&byte| byte == 0).ok_or(Malformed::Length)?,
+    };
     let (name, after) = rest.split_at(length);
     *rest = &after[1..];
     Ok(name)
+}
+
+const WORD: usize = 8;
+
+/// Where the first 0 stands in a word; [`WORD`] if there is none.
+#[inline]
+fn zero_within(word: [u8; WORD]) -> usize {
+    const LOW: u64 = u64::from_ne_bytes([0x01; WORD]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; WORD]);
+    // Subtracting 1 from every byte makes a byte's highest bit out of a 0. A borrow may do so in a byte
+    // above a 0, never below the first one.
+    let word = u64::from_le_bytes(word);
+    let zeros = word.wrapping_sub(LOW) & !word & HIGH;
+    zeros.trailing_zeros() as usize / 8
 }
 
 #[inline]
