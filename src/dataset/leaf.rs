@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bson::oid::ObjectId;
-use bson::raw::RawDocument;
 use bytes::Bytes;
 
-use super::normalize;
+use super::normalize::write_record;
+use super::walk::{Elements, Malformed, Value};
 use crate::model::{Collection, Revision};
 
 /// Some records of one collection that follow one another in `_id` order. Cheap to clone.
@@ -82,13 +82,19 @@ impl Encoder {
     ///
     /// # Errors
     /// It is not valid BSON.
-    pub fn push(&mut self, record: &[u8]) -> Result<(), bson::error::Error> {
-        let document = RawDocument::from_bytes(record)?;
-        let id = document.get_object_id("_id").unwrap_or_else(|_| ObjectId::from_bytes([0; 12]));
-        let revision = Revision(document.get_i64("revision").unwrap_or_default());
+    pub fn push(&mut self, record: &[u8]) -> Result<(), Malformed> {
+        let elements = Elements::of(record)?;
+        let id = match elements.find(b"_id")? {
+            Some(Value::ObjectId(id)) => *id,
+            _ => [0; 12],
+        };
+        let revision = match elements.find(b"revision")? {
+            Some(Value::Int64(revision)) => Revision(revision),
+            _ => Revision::default(),
+        };
         self.leaf.json.push(b',');
-        normalize::write_record(self.collection, document, &mut self.leaf.json)?;
-        self.leaf.end(id, revision);
+        write_record(self.collection, record, &mut self.leaf.json)?;
+        self.leaf.end(ObjectId::from_bytes(id), revision);
         self.split();
         Ok(())
     }
@@ -149,7 +155,7 @@ pub(super) fn merge<'a>(
     collection: Collection,
     leaves: &[Leaf],
     changed: impl Iterator<Item = (ObjectId, &'a [u8])>,
-) -> Result<Vec<Leaf>, bson::error::Error> {
+) -> Result<Vec<Leaf>, Malformed> {
     let mut merged = Vec::with_capacity(leaves.len() + 1);
     let mut changed = changed.peekable();
     for (index, leaf) in leaves.iter().enumerate() {

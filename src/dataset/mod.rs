@@ -3,8 +3,15 @@
 //! A dataset is encoded once and then shared: by the answers that show it, by the caches that keep it, and by
 //! the datasets that commits make of it, which are new only in the leaves with changed records.
 
+#[cfg(test)]
+mod equality;
 mod leaf;
 mod normalize;
+mod number;
+#[cfg(test)]
+mod reference;
+mod text;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +21,8 @@ use bytes::Bytes;
 
 use crate::model::{Collection, Revision};
 pub use leaf::{Encoder, Leaf};
+pub use normalize::write_record;
+pub use walk::Malformed;
 
 /// All records of one client at one moment, as JSON. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +43,7 @@ impl Dataset {
     ///
     /// # Errors
     /// A record that is not valid BSON.
-    pub fn with(&self, changed: &Records) -> Result<Self, bson::error::Error> {
+    pub fn with(&self, changed: &Records) -> Result<Self, Malformed> {
         let mut dataset = self.clone();
         for collection in Collection::ALL {
             let all = (collection, ObjectId::from_bytes([0; 12]))..=(collection, ObjectId::from_bytes([255; 12]));

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use moka::sync::Cache;
 
 use super::pull::{Data, Moment, Pull, Reading, Wanted};
-use crate::dataset::{Dataset, Records};
+use crate::dataset::{Dataset, Malformed, Records};
 use crate::model::{ClientId, Cursor, Lineage, Position, StoreId};
 
 /// Datasets of many clients, bounded in bytes; the least used go first.
@@ -141,7 +141,7 @@ impl Cached {
         self.commits.last().map_or(self.known.position, |commit| commit.after)
     }
 
-    fn catch_up(&mut self) -> Result<(), bson::error::Error> {
+    fn catch_up(&mut self) -> Result<(), Malformed> {
         let Some(last) = self.commits.last() else { return Ok(()) };
         let (position, lineage) = (last.after, Arc::clone(&last.lineage));
         let records: Records = self.commits.drain(..).flat_map(|commit| commit.records).collect();
