@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use bson::Document;
 use bson::oid::ObjectId;
 use bson::raw::{RawBsonRef, RawDocument};
+use bson::{Document, RawDocumentBuf, cstr};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
@@ -13,13 +13,52 @@ use crate::plan::{Plan, ReadSet, Snapshot, StoredInvoice, StoredItem, Write};
 
 /// One write, ready for a database: what all records carry is added.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Change {
+pub(super) struct Change<F = Document> {
     #[serde(rename = "collection")]
     pub table: Table,
     pub id: ObjectId,
     pub kind: ChangeKind,
     /// The whole record to insert (with `_id` and `clientId`), or the fields to set.
-    pub fields: Document,
+    pub fields: F,
+}
+
+/// A form in which the fields of a record can be held: to be looked at, or as bytes to be sent on.
+pub(super) trait Fields: Sized {
+    /// The fields of one of our own types.
+    fn of(value: &impl Serialize) -> Result<Self, bson::error::Error>;
+    /// Adds whose record it is.
+    fn add_client(&mut self, client: &ClientId);
+    /// Adds which commit wrote it.
+    fn add_revision(&mut self, revision: Revision);
+}
+
+impl Fields for Document {
+    fn of(value: &impl Serialize) -> Result<Self, bson::error::Error> {
+        bson::serialize_to_document(value)
+    }
+
+    fn add_client(&mut self, client: &ClientId) {
+        self.insert("clientId", client.object_id());
+    }
+
+    fn add_revision(&mut self, revision: Revision) {
+        self.insert("revision", revision.0);
+    }
+}
+
+/// Appends, and so replaces nothing: no record has either field before.
+impl Fields for RawDocumentBuf {
+    fn of(value: &impl Serialize) -> Result<Self, bson::error::Error> {
+        bson::serialize_to_raw_document_buf(value)
+    }
+
+    fn add_client(&mut self, client: &ClientId) {
+        self.append(cstr!("clientId"), client.object_id());
+    }
+
+    fn add_revision(&mut self, revision: Revision) {
+        self.append(cstr!("revision"), revision.0);
+    }
 }
 
 /// Where a record is kept.
@@ -49,36 +88,40 @@ pub(super) enum ChangeKind {
 }
 
 /// A plan's writes as changes of one client's records, in the plan's order.
-pub(super) fn changes(client: &ClientId, plan: &Plan) -> Result<Vec<Change>, StoreError> {
+pub(super) fn changes<F: Fields>(client: &ClientId, plan: &Plan) -> Result<Vec<Change<F>>, StoreError> {
     plan.writes.iter().map(|write| change(client, plan.receipt.revision, write)).collect()
 }
 
-fn change(client: &ClientId, revision: Revision, write: &Write) -> Result<Change, StoreError> {
+fn change<F: Fields>(client: &ClientId, revision: Revision, write: &Write) -> Result<Change<F>, StoreError> {
+    use ChangeKind::{Insert, Set};
     use Collection::{Invoices, Items, Payments, PurchaseHistories};
     let (table, id, kind, fields) = match write {
-        Write::InsertItem(item) => (Table::Data(Items), item.id.0, ChangeKind::Insert, document(item)?),
-        Write::UpdateItem(id, changes) => (Table::Data(Items), id.0, ChangeKind::Set, document(changes)?),
-        Write::InsertInvoice(invoice) => (Table::Data(Invoices), invoice.id.0, ChangeKind::Insert, document(invoice)?),
-        Write::SettleInvoice(id, settlement) => (Table::Data(Invoices), id.0, ChangeKind::Set, document(settlement)?),
-        Write::InsertPayment(payment) => (Table::Data(Payments), payment.id.0, ChangeKind::Insert, document(payment)?),
-        Write::InsertPurchase(purchase) => {
-            (Table::Data(PurchaseHistories), purchase.id.0, ChangeKind::Insert, document(purchase)?)
-        }
-        Write::InsertLocalId(record) => {
-            (Table::Own(OwnTable::LocalIds), record.id, ChangeKind::Insert, document(record)?)
-        }
+        Write::InsertItem(item) => (Table::Data(Items), item.id.0, Insert, fields(item)?),
+        Write::UpdateItem(id, changes) => (Table::Data(Items), id.0, Set, fields(changes)?),
+        Write::InsertInvoice(invoice) => (Table::Data(Invoices), invoice.id.0, Insert, fields(invoice)?),
+        Write::SettleInvoice(id, settlement) => (Table::Data(Invoices), id.0, Set, fields(settlement)?),
+        Write::InsertPayment(payment) => (Table::Data(Payments), payment.id.0, Insert, fields(payment)?),
+        Write::InsertPurchase(purchase) => (Table::Data(PurchaseHistories), purchase.id.0, Insert, fields(purchase)?),
+        Write::InsertLocalId(record) => (Table::Own(OwnTable::LocalIds), record.id, Insert, fields(record)?),
     };
-    let mut change = Change { table, id, kind, fields };
-    if kind == ChangeKind::Insert {
-        change.fields.insert("clientId", client.object_id());
+    let mut change: Change<F> = Change { table, id, kind, fields };
+    if kind == Insert {
+        change.fields.add_client(client);
     }
-    change.fields.insert("revision", revision.0);
+    // A local id's record says its revision itself.
+    if table != Table::Own(OwnTable::LocalIds) {
+        change.fields.add_revision(revision);
+    }
     Ok(change)
+}
+
+fn fields<F: Fields>(value: &impl Serialize) -> Result<F, StoreError> {
+    F::of(value).map_err(|e| StoreError::Internal(e.to_string()))
 }
 
 /// Any of our own types as a document.
 pub(super) fn document(value: &impl Serialize) -> Result<Document, StoreError> {
-    bson::serialize_to_document(value).map_err(|e| StoreError::Internal(e.to_string()))
+    fields(value)
 }
 
 /// Adds what the local ids of a snapshot stand for to the items and invoices that are read: (items, invoices).

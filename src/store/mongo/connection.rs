@@ -41,6 +41,8 @@ pub(super) struct Connection {
 pub(super) struct Deployment {
     pub db: Database,
     pub topology: Topology,
+    /// Whether it is a sharded cluster.
+    pub is_router: bool,
     process: Option<ObjectId>,
 }
 
@@ -209,8 +211,8 @@ impl Search {
     async fn find(&self, patience: Duration) -> Result<Deployment, StoreError> {
         let deployment = within(patience, async {
             let db = self.client().await?;
-            let Hello { topology, process } = Hello::ask(&db).await?;
-            Ok::<_, StoreError>(Deployment { db, topology, process })
+            let Hello { topology, is_router, process } = Hello::ask(&db).await?;
+            Ok::<_, StoreError>(Deployment { db, topology, is_router, process })
         });
         let deployment = deployment.await?;
         self.state.send_replace(State::Preparing);

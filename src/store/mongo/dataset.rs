@@ -8,9 +8,9 @@ use mongodb::error::{Error, ErrorKind};
 use tokio::task::JoinSet;
 
 use super::backoff::Backoff;
+use super::counter::Counter;
 use super::error::{code, describe};
 use super::find::{find, in_few_batches};
-use super::load::Counter;
 use crate::dataset::Dataset;
 use crate::model::{Collection, Revision};
 use crate::store::StoreError;

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::INTENTS;
 use super::error::{DUPLICATE_KEY, code};
 use super::find::{find, in_few_batches};
-use super::update::journaled;
+use super::write::journaled;
 use crate::clock;
 use crate::model::ClientId;
 use crate::plan::Plan;

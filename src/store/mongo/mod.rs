@@ -4,9 +4,11 @@
 //! snapshot (`dataset`). A lone mongod has neither; there a batch is first stored as an `intent` and
 //! then applied (`standalone`), and whoever comes next finishes what was interrupted.
 
+mod apply;
 mod backoff;
 mod client_queue;
 mod connection;
+mod counter;
 mod dataset;
 mod error;
 mod find;
@@ -18,7 +20,7 @@ mod orphans;
 mod standalone;
 mod topology;
 mod transaction;
-mod update;
+mod write;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -120,7 +122,7 @@ impl MongoStore {
         within(WORK_DEADLINE, async {
             let deployment = self.deployment().await?;
             match deployment.topology {
-                Topology::Transactional => transaction::execute(&deployment.db, &self.orphans, client, planner).await,
+                Topology::Transactional => transaction::execute(&deployment, &self.orphans, client, planner).await,
                 Topology::Standalone => standalone::execute(&deployment.db, client, planner).await,
             }
         })

@@ -10,14 +10,15 @@
 use std::collections::BTreeMap;
 
 use bson::oid::ObjectId;
-use bson::{Document, doc};
+use bson::{Document, RawDocumentBuf, doc};
 use mongodb::Database;
 
 use super::client_queue::ClientQueue;
+use super::counter::Counter;
 use super::error::{DOCUMENT_VALIDATION_FAILURE, DUPLICATE_KEY, Failure, describe};
 use super::intent::{Intent, Step, pending, sweep_parts};
-use super::load::{Counter, load};
-use super::update::{Refused, journaled, update};
+use super::load::load;
+use super::write::{Refused, journaled, update};
 use super::{CLIENTS, RECEIPTS};
 use crate::failpoint::{self, Point};
 use crate::model::ClientId;
@@ -192,7 +193,9 @@ async fn remove(db: &Database, intent: &Intent) {
 async fn run(db: &Database, collection: &str, statements: &[Document], own_key: &[&str]) -> Result<(), Unapplied> {
     // Before each, the first too: the intent is stored by then.
     failpoint::reached(Point::MidApply);
-    let updated = update(db, None, collection, statements).await.map_err(|e| Unapplied::Failed(e.into()))?;
+    let sent: Result<Vec<_>, _> = statements.iter().map(RawDocumentBuf::try_from).collect();
+    let sent = sent.map_err(|e| Unapplied::Failed(StoreError::Internal(e.to_string())))?;
+    let updated = update(db, None, collection, &sent).await.map_err(|e| Unapplied::Failed(e.into()))?;
     let applied = |refused: &&Refused| refused.code == DUPLICATE_KEY && refused.unique == own_key;
     let Some(Refused { statement, code, unique }) = updated.refused.iter().find(|refused| !applied(refused)) else {
         return Ok(());
