@@ -34,10 +34,11 @@ impl Setup {
 
     /// The given engine on a new, empty store; for MongoDB that is a database in the shared mongod.
     pub fn on(engine: Engine) -> Self {
-        match engine.topology() {
+        let setup = match engine.topology() {
             None => Self::embedded(),
             Some(topology) => Self::at(Mongod::shared(topology)),
-        }
+        };
+        if engine == Engine::SoleWriter { setup.env("SOLE_WRITER", "true") } else { setup }
     }
 
     /// A new, empty database in this very mongod.
@@ -66,6 +67,16 @@ impl Setup {
     /// The directory of the embedded engine's data.
     pub fn directory(&self) -> &Path {
         Path::new(&self.env["DATA_DIR"])
+    }
+
+    /// The connection string of the MongoDB.
+    pub fn mongo_url(&self) -> &str {
+        &self.env["MONGO_URL"]
+    }
+
+    /// The name of the MongoDB database.
+    pub fn database_name(&self) -> &str {
+        &self.env["MONGO_DB_NAME"]
     }
 
     /// Keeps the data in this MongoDB database.
