@@ -81,18 +81,18 @@ struct Restored {
 impl Restored {
     fn new(engine: Engine) -> Self {
         let setup = Setup::on(engine);
-        let mut server = Server::start(&setup);
+        let mut server = Server::start_ready(&setup);
         let phone = Phone::new(&server);
         let kept = cursor_of(&phone.sync(&item("Kept")).expect_ok());
         assert_eq!(server.terminate(), 0);
         let backup = Backup::take(&setup, engine.topology());
-        server.restart();
+        server.restart_ready();
         let phone = Phone::of(&server, &phone.client);
         let mut lost = Copy::new();
         lost.take_in(&phone.sync_with_key(&item("Lost"), "lost").expect_ok()).unwrap();
         assert_eq!(server.terminate(), 0);
         backup.restore(&setup, engine.topology());
-        server.restart();
+        server.restart_ready();
         Self { server, client: phone.client, lost, kept }
     }
 
@@ -116,7 +116,7 @@ impl Restored {
 
 on_every_engine! {
     fn a_cursor_of_another_store_brings_everything(engine: Engine) {
-        let servers = [(); 2].map(|()| Server::start(&Setup::on(engine)));
+        let servers = [(); 2].map(|()| Server::start_ready(&Setup::on(engine)));
         let client = Phone::new(&servers[0]).client;
         let [here, there] = [0, 1].map(|number| Phone::of(&servers[number], &client));
         for (revision, store) in [(1, "both"), (2, "both")] {
@@ -130,14 +130,14 @@ on_every_engine! {
     }
 
     fn a_cursor_outlives_restarts_and_kills(engine: Engine) {
-        let mut server = Server::start(&Setup::on(engine));
+        let mut server = Server::start_ready(&Setup::on(engine));
         let client = Phone::new(&server).client;
         let mut cursors = vec![cursor_of(&Phone::of(&server, &client).pull().expect_ok())];
         for round in 0..4 {
             let phone = Phone::of(&server, &client);
             cursors.push(cursor_of(&phone.sync(&item("Tea")).expect_ok()));
             if round % 2 == 0 { server.kill() } else { assert_eq!(server.terminate(), 0) }
-            server.restart();
+            server.restart_ready();
             let phone = Phone::of(&server, &client);
             for (known, cursor) in cursors.iter().enumerate() {
                 let answer = pull_since(&phone, cursor);
@@ -187,14 +187,14 @@ on_every_engine! {
 
     fn the_same_backup_may_be_restored_again_and_again(engine: Engine) {
         let setup = Setup::on(engine);
-        let mut server = Server::start(&setup);
+        let mut server = Server::start_ready(&setup);
         let client = Phone::new(&server).client;
         Phone::of(&server, &client).sync(&item("Kept")).expect_ok();
         assert_eq!(server.terminate(), 0);
         let backup = Backup::take(&setup, engine.topology());
         let mut gone: Vec<String> = vec![];
         for round in 0..3 {
-            server.restart();
+            server.restart_ready();
             let phone = Phone::of(&server, &client);
             let told = cursor_of(&phone.sync(&item("Lost")).expect_ok());
             for cursor in &gone {
@@ -211,22 +211,22 @@ on_every_engine! {
 #[test]
 fn a_data_directory_that_was_moved_is_the_same_store() {
     let setup = Setup::embedded();
-    let mut server = Server::start(&setup);
+    let mut server = Server::start_ready(&setup);
     let phone = Phone::new(&server);
     let cursor = cursor_of(&phone.sync(&item("Tea")).expect_ok());
     assert_eq!(server.terminate(), 0);
     let elsewhere = Setup::embedded();
     copy_files(setup.directory(), elsewhere.directory());
-    let server = Server::start(&elsewhere);
+    let server = Server::start_ready(&elsewhere);
     let answer = Phone::of(&server, &phone.client).sync(&since(&item("Bun"), cursor)).expect_ok();
     assert_eq!((mode_of(&answer).as_str(), shown(&answer)["items"].len()), ("delta", 1));
 }
 
 #[test]
 fn servers_on_one_database_take_each_others_cursors() {
-    for engine in [Engine::ReplicaSet, Engine::SoleWriter, Engine::LoneMongod] {
+    for engine in [Engine::ReplicaSet, Engine::SoleWriter] {
         let setup = Setup::on(engine);
-        let servers = [(); 2].map(|()| Server::start(&setup));
+        let servers = [(); 2].map(|()| Server::start_ready(&setup));
         let client = Phone::new(&servers[0]).client;
         let mut copy = Copy::new();
         copy.take_in(&Phone::of(&servers[0], &client).pull().expect_ok()).unwrap();

@@ -23,7 +23,7 @@ struct Shop {
 impl Shop {
     fn open(engine: Engine) -> Self {
         let setup = Setup::on(engine);
-        let server = Server::start(&setup);
+        let server = Server::start_ready(&setup);
         let phone = Phone::new(&server);
         let answer = phone.sync(&json!({"item": {"create": [{"name": "Tea", "price": 10, "stock": 9}]}})).expect_ok();
         let item = answer["synced"]["itemsCreated"][0].as_str().unwrap().to_owned();
@@ -172,7 +172,7 @@ fn foreign_changes_and_deletions_break_no_delta() {
 fn a_size_of_the_cache_is_no_permission_to_use_it() {
     for engine in SHARED {
         let setup = Setup::on(engine).env("DATASET_CACHE_BYTES", (64 << 20).to_string()).env("SOLE_WRITER", "false");
-        let server = Server::start(&setup);
+        let server = Server::start_ready(&setup);
         let phone = Phone::new(&server);
         phone.sync(&json!({"item": {"create": [{"name": "Tea", "price": 10}]}})).expect_ok();
         phone.pull().expect_ok();

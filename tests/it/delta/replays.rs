@@ -119,12 +119,12 @@ on_every_engine! {
 #[test]
 fn a_receipt_that_outlives_the_server_is_replayed_with_a_delta() {
     for engine in [crate::harness::Engine::Embedded, crate::harness::Engine::SoleWriter] {
-        let mut server = Server::start(&Setup::on(engine));
+        let mut server = Server::start_ready(&Setup::on(engine));
         let phone = Phone::new(&server);
         let known = cursor_of(&phone.pull().expect_ok());
         let body = asking(&item("Tea"), Some(&known), None);
         let first = phone.sync_with_key(&body, "k").expect_ok();
-        server.restart();
+        server.restart_ready();
         let phone = Phone::of(&server, &phone.client);
         let again = assert_same_receipt(&phone.sync_with_key(&body, "k"), &first);
         assert_eq!((mode_of(&again).as_str(), &again["data"]), ("delta", &first["data"]));

@@ -10,10 +10,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::child::Child;
+use super::client::{Phone, Request};
 use super::engine::Engine;
 use super::mongod::{Mongod, unique_name};
 use super::scratch;
 use super::token::TEST_SECRET;
+use super::wait::eventually;
 
 /// How a server is started and where its data lies; two servers of one setup share the data.
 #[derive(Clone)]
@@ -124,6 +126,13 @@ impl Server {
         Self { child, address, setup: setup.clone() }
     }
 
+    /// Starts one and waits until its store is there, which on a busy machine may take longer than the start waits.
+    pub fn start_ready(setup: &Setup) -> Self {
+        let server = Self::start(setup);
+        server.wait_until_ready();
+        server
+    }
+
     /// Starts one that must end by itself, with a failure and without listening; gives what it printed.
     pub fn refused(setup: &Setup) -> String {
         let child = setup.launch();
@@ -210,6 +219,19 @@ impl Server {
     pub fn restart(&mut self) {
         self.child.kill();
         *self = Self::start(&self.setup);
+    }
+
+    /// The same, and waits until its store is there.
+    pub fn restart_ready(&mut self) {
+        self.restart();
+        self.wait_until_ready();
+    }
+
+    fn wait_until_ready(&self) {
+        let phone = Phone::new(self);
+        eventually("the server has its store", START_DEADLINE, || {
+            (phone.send(Request::new("GET", "/api/health")).status == 200).then_some(())
+        });
     }
 }
 

@@ -241,7 +241,10 @@ impl Shop {
         if mode != expected {
             return Err(format!("expected {expected}, got {mode}"));
         }
-        if mode.starts_with("full") && data_bytes(answer) != full.bytes {
+        // A retry may get the first answer again, which shows no foreign write that came after it.
+        let remembered = !self.foreign.is_empty() && answer.header("Idempotency-Replayed").is_some();
+        let now = if remembered { Moment { foreign: 0, ..now } } else { now };
+        if mode.starts_with("full") && !remembered && data_bytes(answer) != full.bytes {
             return Err(format!("a full answer shows {}, the next one {}", body["data"], full.data));
         }
         if mode == "delta" {

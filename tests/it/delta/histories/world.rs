@@ -1,13 +1,13 @@
 //! The servers of a campaign, and the store below them.
 
 use super::foreign::ForeignWriter;
-use crate::harness::{Engine, Server, Setup};
+use crate::harness::{Engine, Server, Setup, Topology};
 
 /// One store, the servers on it, and who else writes to it.
 pub struct World {
     setup: Setup,
     servers: Vec<Server>,
-    /// Reads everything anew each time; the embedded store has room for one server only, so there it is none.
+    /// Reads everything anew each time. Only a replica set takes more servers than one.
     witness: Option<Server>,
     /// Another program, if there is one.
     pub foreign: Option<ForeignWriter>,
@@ -23,9 +23,10 @@ impl World {
     pub fn with(engine: Engine, settings: &[(&str, &str)], servers: usize) -> Self {
         let setup = Setup::on(engine).env("MEMORY_BUDGET_BYTES", (4_u64 << 30).to_string());
         let setup = settings.iter().fold(setup, |setup, (name, value)| setup.env(name, *value));
-        let servers = (0..servers).map(|_| Server::start(&setup)).collect();
+        let servers = (0..servers).map(|_| Server::start_ready(&setup)).collect();
         let forgetful = setup.clone().env("DATASET_CACHE_BYTES", "0");
-        let witness = engine.topology().map(|_| Server::start(&forgetful));
+        let shared = engine.topology() == Some(Topology::ReplicaSet);
+        let witness = shared.then(|| Server::start_ready(&forgetful));
         Self { setup, servers, witness, foreign: None }
     }
 
@@ -47,6 +48,6 @@ impl World {
 
     /// Starts the servers anew, so that they remember nothing.
     pub fn restart(&mut self) {
-        self.servers.iter_mut().for_each(Server::restart);
+        self.servers.iter_mut().for_each(Server::restart_ready);
     }
 }

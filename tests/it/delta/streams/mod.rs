@@ -40,7 +40,7 @@ fn lone_mongod() {
 #[test]
 fn an_answer_below_the_bound_has_a_length_and_one_above_it_has_chunks() {
     for engine in [Engine::Embedded, Engine::ReplicaSet, Engine::SoleWriter, Engine::LoneMongod] {
-        let server = Server::start(&Setup::on(engine).env("STREAM_ABOVE_BYTES", STREAM_ABOVE.to_string()));
+        let server = Server::start_ready(&Setup::on(engine).env("STREAM_ABOVE_BYTES", STREAM_ABOVE.to_string()));
         let phone = Phone::new(&server);
         let item = |number: usize| json!({"name": format!("Tea no. {number}"), "price": 1, "description": "d".repeat(300)});
         let mut cursor = cursor_of(&phone.pull().expect_ok());
@@ -72,13 +72,13 @@ struct Stage {
 
 impl Stage {
     fn new(setup: &Setup, readers_never_wait: bool) -> Self {
-        let mut server = Server::start(&setup.clone().env("STREAM_ABOVE_BYTES", STREAM_ABOVE.to_string()));
+        let mut server = Server::start_ready(&setup.clone().env("STREAM_ABOVE_BYTES", STREAM_ABOVE.to_string()));
         let mut shop = LargeShop::open(&server);
         for _ in 0..SALES / BATCH {
             shop.sell(&server, BATCH, NOTE);
         }
         // What the making of it took of memory is none of our business.
-        server.restart();
+        server.restart_ready();
         Self { server, shop, readers_never_wait }
     }
 
