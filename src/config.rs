@@ -70,6 +70,19 @@ pub struct Config {
           value_parser = at_least::<{ 1 << 20 }>, global = true)]
     pub memory_budget_bytes: usize,
 
+    /// Nobody but servers like this one writes to the MongoDB database: datasets are kept in memory
+    #[arg(long, env = "SOLE_WRITER", default_value = "false", default_missing_value = "true",
+          num_args = 0..=1, require_equals = true, value_parser = BoolishValueParser::new(), global = true)]
+    pub sole_writer: bool,
+
+    /// Bytes of datasets that are kept in memory, with the embedded engine or SOLE_WRITER; 0 keeps none
+    #[arg(long, env = "DATASET_CACHE_BYTES", default_value_t = 64 << 20, global = true)]
+    pub dataset_cache_bytes: usize,
+
+    /// A dataset of more bytes is sent while it is read, and never held as a whole
+    #[arg(long, env = "STREAM_ABOVE_BYTES", default_value_t = 8 << 20, value_parser = at_least::<1024>, global = true)]
+    pub stream_above_bytes: usize,
+
     /// Connections at once; more wait to be accepted
     #[arg(long, env = "MAX_CONNECTIONS", default_value_t = 4096, value_parser = at_least::<1>, global = true)]
     pub max_connections: usize,

@@ -20,7 +20,7 @@ use crate::http::{self, App, Capacity, Limits};
 use crate::secret_file;
 use crate::store::embedded::{EmbeddedStore, OpenError};
 use crate::store::mongo::{MongoOptions, MongoStore};
-use crate::store::{Store, StoreError};
+use crate::store::{DatasetMemory, Store, StoreError};
 
 /// Why a server did not start or did not go on, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +76,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         max_body_bytes: config.max_body_bytes,
         max_operations: config.max_operations,
         require_idempotency_key: config.require_idempotency_key,
+        stream_above: config.stream_above_bytes,
     };
     let capacity = Capacity {
         requests: config.max_requests,
@@ -95,6 +96,9 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let server = server
         .workers(workers)
         .max_connections(config.max_connections.div_ceil(workers))
+        // An answer goes out in more than one write, and the kernel would keep the last one back until the phone
+        // has acknowledged those before it: 40 ms.
+        .tcp_nodelay(true)
         .client_request_timeout(SLOWEST_HEAD)
         .shutdown_timeout(LAST_BYTES.as_secs())
         .listen(listener)?
@@ -139,19 +143,22 @@ pub fn tokens(config: &Config) -> Result<Tokens, ServeError> {
 /// The store, and what waits for it to turn out to be unusable. One that is away may well come; then the
 /// server answers 503 until it does.
 async fn open_store(config: &Config) -> Result<(Arc<dyn Store>, BoxFuture<'static, StoreError>), ServeError> {
+    let memory = DatasetMemory { cache: config.dataset_cache_bytes, stream_above: config.stream_above_bytes };
     match config.mongo_url() {
         Some(url) => {
             let options = MongoOptions {
                 url: url.to_owned(),
                 database: config.mongo_db_name.clone(),
                 receipt_days: config.receipt_days,
+                sole_writer: config.sole_writer,
+                memory,
             };
             let store = MongoStore::open(options).await.map_err(ServeError::Mongo)?;
             let unusable = Box::pin(store.unusable());
             Ok((Arc::new(store), unusable))
         }
         None => {
-            let store = EmbeddedStore::open(&config.data_dir, config.receipt_days)?;
+            let store = EmbeddedStore::open(&config.data_dir, config.receipt_days, memory)?;
             Ok((Arc::new(store), Box::pin(std::future::pending())))
         }
     }

@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 /// SHA-256 over the canonical form of a request body, in hex.
 ///
 /// Canonical: no white space, the members of objects sorted, numbers by their value (`1`, `1.0` and
-/// `1e0` are one number), and `clientId` at the top left out, which the token says already.
+/// `1e0` are one number). At the top `clientId` is left out, which the token says already, and `since` and
+/// `data`, which ask for the answer and do nothing to the books.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(String);
@@ -17,12 +18,15 @@ impl Fingerprint {
     pub fn of(body: &Value) -> Self {
         let mut canonical = Canonical(Sha256::new());
         match body.as_object() {
-            Some(members) => canonical.object(members.iter().filter(|(name, _)| *name != "clientId")),
+            Some(members) => canonical.object(members.iter().filter(|(name, _)| !NOT_PAYLOAD.contains(&name.as_str()))),
             None => canonical.value(body),
         }
         Self(canonical.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
+
+/// The members of a body that are no part of its payload.
+const NOT_PAYLOAD: [&str; 3] = ["clientId", "since", "data"];
 
 /// Feeds a hash with canonical JSON.
 struct Canonical(Sha256);
@@ -82,8 +86,9 @@ mod tests {
     #[test]
     fn spelling_does_not_matter() {
         let one = fingerprint(r#"{"item":{"create":[{"name":"é","price":10}]},"payment":null}"#);
-        let other =
-            fingerprint(r#" {"payment" : null, "clientId": "x", "item":{"create":[{"price":1.0e1,"name":"\u00e9"}]}}"#);
+        let other = fingerprint(
+            r#" {"payment" : null, "clientId": "x", "since": "y", "data": "none", "item":{"create":[{"price":1.0e1,"name":"\u00e9"}]}}"#,
+        );
         assert_eq!(one, other);
     }
 

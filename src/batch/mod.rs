@@ -52,6 +52,20 @@ pub struct Batch {
     pub warnings: Warnings,
     /// Tells this payload from others.
     pub fingerprint: Fingerprint,
+    /// How much of the dataset the answer is to show.
+    pub view: View,
+}
+
+/// How much of the dataset an answer is to show.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum View {
+    /// Everything.
+    #[default]
+    Full,
+    /// What changed since an answer with this cursor, which may be any text.
+    Since(String),
+    /// Nothing: what came of the batch is enough.
+    None,
 }
 
 impl Batch {
@@ -160,6 +174,7 @@ fn read_batch(body: &Value, max_operations: usize, report: &mut Report) -> Resul
     check_size(body, max_operations)?;
     let [mut new_items, mut updates, mut deletes, mut invoices, mut payments] =
         [const { Vec::<Element<'_>>::new() }; 5];
+    let mut view = View::default();
     if let Some(mut reader) = Reader::open(body, root("The batch"), report) {
         if let Some(mut item) = section(&mut reader, "item", report) {
             new_items = item.list("create", "Item create", report);
@@ -175,6 +190,7 @@ fn read_batch(body: &Value, max_operations: usize, report: &mut Report) -> Resul
             payments = payment.list("create", "Payment create", report);
             payment.warn_of_unknown(&[], report);
         }
+        view = read_view(&mut reader, report);
         reader.warn_of_unknown(&["clientId"], report);
     }
     let [item_names, invoice_names, payment_names] =
@@ -187,7 +203,26 @@ fn read_batch(body: &Value, max_operations: usize, report: &mut Report) -> Resul
         new_payments: read_all(payments, |create| payment::read_create(create, &invoice_names, &payment_names, report)),
         warnings: Warnings::default(),
         fingerprint: Fingerprint::of(body),
+        view,
     })
+}
+
+fn read_view(reader: &mut Reader<'_>, report: &mut Report) -> View {
+    let (since, data) = (reader.value("since"), reader.value("data"));
+    let mut refuse = |field: &str, what: &str| {
+        report.problem(reader.place().member(field), ProblemCode::WrongType, format!("{field} must be {what}"));
+        View::Full
+    };
+    let since = match since {
+        None => View::Full,
+        Some(Value::String(cursor)) => View::Since(cursor.clone()),
+        Some(_) => refuse("since", "a string"),
+    };
+    match data {
+        None => since,
+        Some(Value::String(none)) if none == "none" => View::None,
+        Some(_) => refuse("data", "\"none\" or absent"),
+    }
 }
 
 fn section<'a>(reader: &mut Reader<'a>, name: &'static str, report: &mut Report) -> Option<Reader<'a>> {

@@ -7,7 +7,7 @@ use actix_web::http::header::{self, HeaderMap};
 use super::error::ApiError;
 
 /// A content coding (RFC 9110, 8.4.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Coding {
     /// As it is.
     Identity,
@@ -101,23 +101,77 @@ impl Coding {
         }
     }
 
-    /// Encodes an answer, fast rather than small.
+    /// Encodes an answer that is there as a whole.
     ///
     /// # Errors
     /// None that could happen in memory.
-    pub fn encode(self, body: &[u8]) -> io::Result<Vec<u8>> {
-        let mut out = Vec::with_capacity(body.len() / 3);
+    pub fn encode(self, pieces: &[impl AsRef<[u8]>]) -> io::Result<Vec<u8>> {
+        let mut encoder = Encoder::new(self)?;
+        pieces.iter().try_for_each(|piece| encoder.write(piece.as_ref()))?;
+        encoder.finish()
+    }
+}
+
+/// Encodes an answer as it comes, fast rather than small.
+pub enum Encoder {
+    /// As it is.
+    Identity(Vec<u8>),
+    /// RFC 1952.
+    Gzip(flate2::write::GzEncoder<Vec<u8>>),
+    /// RFC 7932.
+    Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
+    /// RFC 8878.
+    Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
+}
+
+impl Encoder {
+    /// Begins.
+    ///
+    /// # Errors
+    /// None that could happen in memory.
+    pub fn new(coding: Coding) -> io::Result<Self> {
+        Ok(match coding {
+            Coding::Identity => Self::Identity(Vec::new()),
+            Coding::Gzip => Self::Gzip(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast())),
+            Coding::Brotli => Self::Brotli(Box::new(brotli::CompressorWriter::new(Vec::new(), 4096, 1, 20))),
+            Coding::Zstd => Self::Zstd(zstd::stream::write::Encoder::new(Vec::new(), 1)?),
+        })
+    }
+
+    /// Takes in a part, and gives what is encoded by then.
+    ///
+    /// # Errors
+    /// None that could happen in memory.
+    pub fn push(&mut self, part: &[u8]) -> io::Result<Vec<u8>> {
+        self.write(part)?;
+        Ok(std::mem::take(match self {
+            Self::Identity(out) => out,
+            Self::Gzip(encoder) => encoder.get_mut(),
+            Self::Brotli(encoder) => encoder.get_mut(),
+            Self::Zstd(encoder) => encoder.get_mut(),
+        }))
+    }
+
+    /// Gives what is left.
+    ///
+    /// # Errors
+    /// None that could happen in memory.
+    pub fn finish(self) -> io::Result<Vec<u8>> {
         match self {
-            Self::Identity => out.extend_from_slice(body),
-            Self::Gzip => {
-                let mut encoder = flate2::write::GzEncoder::new(&mut out, flate2::Compression::fast());
-                encoder.write_all(body)?;
-                encoder.finish()?;
-            }
-            Self::Brotli => brotli::CompressorWriter::new(&mut out, 4096, 1, 20).write_all(body)?,
-            Self::Zstd => zstd::stream::copy_encode(body, &mut out, 1)?,
+            Self::Identity(out) => Ok(out),
+            Self::Gzip(encoder) => encoder.finish(),
+            Self::Brotli(encoder) => Ok(encoder.into_inner()),
+            Self::Zstd(encoder) => encoder.finish(),
         }
-        Ok(out)
+    }
+
+    fn write(&mut self, part: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Identity(out) => out.write_all(part),
+            Self::Gzip(encoder) => encoder.write_all(part),
+            Self::Brotli(encoder) => encoder.write_all(part),
+            Self::Zstd(encoder) => encoder.write_all(part),
+        }
     }
 }
 
@@ -188,7 +242,7 @@ mod tests {
     fn every_coding_gives_back_what_it_took() {
         let body = "some text that repeats, some text that repeats".repeat(100);
         for coding in [Coding::Identity, Coding::Gzip, Coding::Brotli, Coding::Zstd] {
-            let encoded = coding.encode(body.as_bytes()).unwrap();
+            let encoded = coding.encode(&[&body]).unwrap();
             assert_eq!(coding.decode(&encoded, body.len(), granted).unwrap(), body.as_bytes(), "{coding:?}");
             assert!(
                 matches!(coding.decode(&encoded, body.len() - 1, granted), Err(ApiError::PayloadTooLarge { .. })),
@@ -202,14 +256,14 @@ mod tests {
         for coding in [Coding::Gzip, Coding::Brotli, Coding::Zstd] {
             let malformed = coding.decode(b"no such thing", 1000, granted);
             assert!(matches!(malformed, Err(ApiError::MalformedEncoding(_))), "{coding:?}");
-            let bomb = coding.encode(&vec![b' '; 50_000_000]).unwrap();
+            let bomb = coding.encode(&[vec![b' '; 50_000_000]]).unwrap();
             assert!(matches!(coding.decode(&bomb, 1000, granted), Err(ApiError::PayloadTooLarge { .. })), "{coding:?}");
         }
     }
 
     #[test]
     fn no_more_is_decoded_than_there_is_memory_for() {
-        let body = Coding::Gzip.encode(&vec![b' '; 1_000_000]).unwrap();
+        let body = Coding::Gzip.encode(&[vec![b' '; 1_000_000]]).unwrap();
         let mut asked = Vec::new();
         let decoded = Coding::Gzip.decode(&body, 2_000_000, |bytes| {
             asked.push(bytes);

@@ -7,24 +7,14 @@ use std::future::Future;
 use std::sync::Arc;
 
 use actix_web::http::header::HeaderMap;
-use actix_web::web::Bytes;
 use moka::future::Cache;
 use moka::ops::compute::Op;
 
+use super::answer::{Answer, View};
 use super::error::ApiError;
 use crate::batch::Fingerprint;
 use crate::model::{ClientId, IdempotencyKey, Revision};
-
-/// A finished answer.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// The whole JSON.
-    pub body: Bytes,
-    /// The client's revision that its dataset shows.
-    pub revision: Revision,
-    /// Whether the batch had been committed by an earlier request.
-    pub replayed: bool,
-}
+use crate::store::Outcome;
 
 /// What makes two requests the same. Another payload under the same key is another slot, and the store
 /// tells which of the two was first.
@@ -38,41 +28,98 @@ pub struct Slot {
     pub key: IdempotencyKey,
     /// With which payload.
     pub fingerprint: Fingerprint,
+    /// And how it is to be answered.
+    pub view: View,
+}
+
+/// Why there is no answer that can be shared.
+#[derive(Debug, Clone)]
+pub enum Unshared {
+    /// There is none.
+    Error(ApiError),
+    /// It is too large to be held. This came of the batch.
+    Large {
+        /// The same for all.
+        outcome: Arc<Outcome>,
+        /// Whether this request has executed it.
+        leads: bool,
+    },
+}
+
+impl From<ApiError> for Unshared {
+    fn from(error: ApiError) -> Self {
+        Self::Error(error)
+    }
 }
 
 /// Answers in flight and finished, bounded in bytes, and the newest revision that is known of a client.
 #[derive(Debug)]
 pub struct Replays {
     answers: Cache<Slot, Answer>,
-    revisions: Cache<(u64, ClientId), Revision>,
+    newest: Cache<(u64, ClientId), Newest>,
+}
+
+/// The newest revision that is known of a client, and the answers that show it.
+#[derive(Debug, Clone, Default)]
+struct Newest {
+    revision: Revision,
+    slots: Vec<Slot>,
 }
 
 impl Replays {
     const MOST_CLIENTS: u64 = 100_000;
+    /// Answers of one client that go at once when they are stale. What are more go by their age.
+    const MOST_ANSWERS: usize = 100;
     /// What an entry takes beside its body, roughly.
     const OVERHEAD: usize = 512;
 
     /// Keeps finished answers of at most this many bytes.
     pub fn new(bytes: u64) -> Self {
-        let weigh = |_: &Slot, answer: &Answer| u32::try_from(answer.body.len() + Self::OVERHEAD).unwrap_or(u32::MAX);
+        let weigh = |_: &Slot, answer: &Answer| u32::try_from(answer.length() + Self::OVERHEAD).unwrap_or(u32::MAX);
         Self {
             answers: Cache::builder().weigher(weigh).max_capacity(bytes).build(),
-            revisions: Cache::new(Self::MOST_CLIENTS),
+            newest: Cache::new(Self::MOST_CLIENTS),
         }
     }
 
     /// The newest revision that was seen of a client in this epoch of the store.
     pub async fn newest(&self, epoch: u64, client: ClientId) -> Revision {
-        self.revisions.get(&(epoch, client)).await.unwrap_or_default()
+        self.newest.get(&(epoch, client)).await.map_or_else(Revision::default, |newest| newest.revision)
     }
 
-    /// Notes a revision that was seen of a client, so that answers from before it are not served again.
+    /// Notes a revision that was seen of a client. Answers from before it are not served again, so they go.
     pub async fn saw(&self, epoch: u64, client: ClientId, revision: Revision) {
-        let newer = |known: Option<moka::Entry<(u64, ClientId), Revision>>| {
-            let is_newer = known.is_none_or(|known| *known.value() < revision);
-            std::future::ready(if is_newer { Op::Put(revision) } else { Op::Nop })
+        let mut stale = Vec::new();
+        let newer = |known: Option<moka::Entry<(u64, ClientId), Newest>>| {
+            let known = known.map(moka::Entry::into_value);
+            std::future::ready(match known {
+                Some(known) if known.revision >= revision => Op::Nop,
+                known => {
+                    stale = known.unwrap_or_default().slots;
+                    Op::Put(Newest { revision, slots: Vec::new() })
+                }
+            })
         };
-        self.revisions.entry((epoch, client)).and_compute_with(newer).await;
+        self.newest.entry((epoch, client)).and_compute_with(newer).await;
+        for slot in stale {
+            self.answers.invalidate(&slot).await;
+        }
+    }
+
+    /// Notes a finished answer, which is to go when a later revision is seen.
+    async fn finished(&self, slot: Slot, revision: Revision) {
+        let client = (slot.epoch, slot.client);
+        let add = |known: Option<moka::Entry<(u64, ClientId), Newest>>| {
+            let known = known.map(moka::Entry::into_value).filter(|known| known.revision == revision);
+            std::future::ready(match known {
+                Some(mut newest) if newest.slots.len() < Self::MOST_ANSWERS => {
+                    newest.slots.push(slot);
+                    Op::Put(newest)
+                }
+                _ => Op::Nop,
+            })
+        };
+        self.newest.entry(client).and_compute_with(add).await;
     }
 
     /// Serves a finished answer while it is fresh, waits for one in flight, or does the work.
@@ -85,22 +132,37 @@ impl Replays {
     pub async fn share(
         &self,
         slot: Slot,
-        work: impl Future<Output = Result<Answer, ApiError>>,
-    ) -> Result<Answer, Arc<ApiError>> {
+        work: impl Future<Output = Result<Answer, Unshared>>,
+    ) -> Result<Answer, Unshared> {
         if let Some(finished) = self.answers.get(&slot).await {
             if self.is_fresh(&slot, &finished).await {
-                return Ok(Answer { replayed: true, ..finished });
+                return Ok(finished.or_replayed(true));
             }
             self.answers.invalidate(&slot).await;
         }
-        let entry = self.answers.entry(slot).or_try_insert_with(work).await?;
-        let leads = entry.is_fresh();
-        let answer = entry.into_value();
-        Ok(Answer { replayed: answer.replayed || !leads, ..answer })
+        let mut leads = false;
+        let work = async {
+            leads = true;
+            work.await
+        };
+        match self.answers.entry(slot.clone()).or_try_insert_with(work).await {
+            Ok(entry) => {
+                let answer = entry.into_value();
+                if leads {
+                    self.finished(slot, answer.revision()).await;
+                }
+                Ok(answer.or_replayed(!leads))
+            }
+            Err(error) => Err(match Arc::unwrap_or_clone(error) {
+                Unshared::Large { outcome, .. } => Unshared::Large { outcome, leads },
+                error => error,
+            }),
+        }
     }
 
     async fn is_fresh(&self, slot: &Slot, answer: &Answer) -> bool {
-        self.revisions.get(&(slot.epoch, slot.client)).await.is_some_and(|known| known <= answer.revision)
+        let newest = self.newest.get(&(slot.epoch, slot.client)).await;
+        newest.is_some_and(|newest| newest.revision <= answer.revision())
     }
 }
 

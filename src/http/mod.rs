@@ -2,8 +2,10 @@
 //! actix.
 
 mod admission;
+mod answer;
 pub mod auth;
 mod body;
+mod data;
 mod encoding;
 mod envelope;
 mod error;
@@ -12,6 +14,7 @@ mod hs256;
 mod idempotency;
 mod ready;
 mod reconcile;
+mod streamed;
 mod sync;
 mod synced;
 mod validate;
@@ -40,9 +43,12 @@ pub fn routes(config: &mut ServiceConfig) {
     config
         .service(post("/api/readytosync").route(web::post().to(ready::ready)))
         .service(post("/api/sync").route(web::post().to(sync::sync)))
+        .service(get("/api/sync/data", "GET").route(web::get().to(data::data)))
         .service(post("/api/sync/validate").route(web::post().to(validate::validate)))
         .service(post("/api/sync/reconcile").route(web::post().to(reconcile::reconcile)))
-        .service(get("/api/health").route(web::get().to(health::health)).route(web::head().to(health::health)))
+        .service(
+            get("/api/health", "GET, HEAD").route(web::get().to(health::health)).route(web::head().to(health::health)),
+        )
         .default_service(web::to(|| refuse(ApiError::NotFound)));
 }
 
@@ -69,6 +75,16 @@ pub struct Limits {
     pub max_operations: usize,
     /// Whether a batch that writes must have an idempotency key.
     pub require_idempotency_key: bool,
+    /// A dataset that is larger is sent while it is read, in bytes.
+    pub stream_above: usize,
+}
+
+impl Limits {
+    /// What such a dataset takes in memory, roughly: its beginning, and what its readers have read ahead.
+    fn stream_footprint(&self) -> usize {
+        const AHEAD: usize = 4 << 20;
+        self.stream_above + AHEAD
+    }
 }
 
 impl App {
@@ -164,8 +180,8 @@ fn post(path: &str) -> actix_web::Resource {
     web::resource(path).default_service(web::to(|| refuse(ApiError::MethodNotAllowed("POST"))))
 }
 
-fn get(path: &str) -> actix_web::Resource {
-    web::resource(path).default_service(web::to(|| refuse(ApiError::MethodNotAllowed("GET, HEAD"))))
+fn get(path: &str, methods: &'static str) -> actix_web::Resource {
+    web::resource(path).default_service(web::to(move || refuse(ApiError::MethodNotAllowed(methods))))
 }
 
 async fn refuse(error: ApiError) -> Result<&'static str, ApiError> {

@@ -43,7 +43,7 @@ pub async fn reconcile(
     }
     let body = app.compute(&admitted, move || serde_json::to_vec(&report)).await?;
     let body = body.map_err(|e| ApiError::Internal(e.to_string()))?;
-    Ok(HttpResponse::Ok().content_type("application/json").body(HeldBody::new(body.into(), admitted)))
+    Ok(HttpResponse::Ok().content_type("application/json").body(HeldBody::new([body.into()], admitted)))
 }
 
 /// Keys of one part of a question: receipts may be large, and only what is told of them is kept.

@@ -37,7 +37,7 @@ pub async fn validate(
     let body = app.compute(&admitted, move || serde_json::to_vec(&Report::from(check.run(&before)))).await?;
     drop(turn);
     let body = body.map_err(|e| ApiError::Internal(e.to_string()))?;
-    Ok(HttpResponse::Ok().content_type("application/json").body(HeldBody::new(body.into(), admitted)))
+    Ok(HttpResponse::Ok().content_type("application/json").body(HeldBody::new([body.into()], admitted)))
 }
 
 #[derive(Serialize)]

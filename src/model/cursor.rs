@@ -147,7 +147,15 @@ mod tests {
         let own = client("64b000000000000000000001");
         let good = Cursor { store: StoreId(1), client: own, position: Position::default() }.to_string();
         let cut = &good[..good.len() - 1];
-        for text in ["", "x", cut, &format!("{good}g"), &format!("{cut}+1"), &format!("{cut}ffffffffffffffff"), "é".repeat(40).as_str()] {
+        for text in [
+            "",
+            "x",
+            cut,
+            &format!("{good}g"),
+            &format!("{cut}+1"),
+            &format!("{cut}ffffffffffffffff"),
+            "é".repeat(40).as_str(),
+        ] {
             assert_eq!(Cursor::parse(text, &own), Err(UnknownCursor), "{text}");
         }
     }

@@ -1,5 +1,8 @@
 //! Where the books are kept: one contract, three engines.
 
+mod cache;
+mod gather;
+mod pull;
 mod records;
 
 pub mod embedded;
@@ -9,9 +12,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::dataset::Dataset;
 use crate::model::ClientId;
 use crate::plan::{Planner, ReadSet, Receipt, Reject, Snapshot};
+pub use pull::{Data, FullReason, Mode, Moment, Pull, Wanted};
 
 /// A store of all clients' books.
 ///
@@ -47,11 +50,12 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`].
     async fn snapshot(&self, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError>;
 
-    /// Everything of one client.
+    /// One client's dataset, or as much of it as is wanted. It is of the moment `after` or of a later one; without
+    /// a moment it is of now.
     ///
     /// # Errors
-    /// [`StoreError`].
-    async fn dataset(&self, client: &ClientId) -> Result<Dataset, StoreError>;
+    /// [`StoreError`], be it here or in the middle of a stream.
+    async fn dataset(&self, client: &ClientId, wanted: Wanted, after: Option<Moment>) -> Result<Pull, StoreError>;
 
     /// Rises whenever the store was away and is back, for it may be back from a backup: what was remembered of it
     /// before does not hold any more. Asks nobody.
@@ -73,6 +77,17 @@ pub struct Outcome {
     pub receipt: Receipt,
     /// Whether it had been committed before, so that nothing was written now.
     pub replayed: bool,
+    /// When it is certain to be in the dataset.
+    pub moment: Moment,
+}
+
+/// How much memory datasets may take, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DatasetMemory {
+    /// All that are kept to be shown again.
+    pub cache: usize,
+    /// One that is held for its answer. A larger one is sent while it is read.
+    pub stream_above: usize,
 }
 
 /// Why a batch was not committed, or is not known to be.

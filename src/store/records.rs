@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use bson::Document;
 use bson::oid::ObjectId;
 use bson::raw::{RawBsonRef, RawDocument};
+use bson::{Bson, Document, RawDocumentBuf};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
+use crate::dataset::Records;
 use crate::model::{Amount, ClientId, Collection, InvoiceId, ItemId, Revision};
 use crate::plan::{Plan, ReadSet, Snapshot, StoredInvoice, StoredItem, Write};
 
@@ -53,6 +55,42 @@ pub(super) fn changes(client: &ClientId, plan: &Plan) -> Result<Vec<Change>, Sto
     plan.writes.iter().map(|write| change(client, plan.receipt.revision, write)).collect()
 }
 
+/// The records of the dataset as changes leave them. `before` holds at least those that are changed.
+pub(super) fn written(changes: &[Change], before: &Records) -> Result<Records, StoreError> {
+    let mut written = Records::new();
+    for change in changes {
+        let Table::Data(collection) = change.table else { continue };
+        let key = (collection, change.id);
+        let record = changed(change, written.get(&key).or_else(|| before.get(&key)).map(Vec::as_slice))?;
+        written.insert(key, record);
+    }
+    Ok(written)
+}
+
+/// A record as a change leaves it, the way MongoDB's `$set` does: fields that are there keep their places, and
+/// new ones come last.
+pub(super) fn changed(change: &Change, before: Option<&[u8]>) -> Result<Vec<u8>, StoreError> {
+    match (change.kind, before) {
+        (ChangeKind::Insert, _) => encode(&change.fields),
+        (ChangeKind::Set, Some(before)) => {
+            let mut record: Document = decode(before)?;
+            record.extend(change.fields.clone());
+            encode(&record)
+        }
+        (ChangeKind::Set, None) => Err(StoreError::Internal(format!("no record {} to change", change.id))),
+    }
+}
+
+/// A document as bytes.
+pub(super) fn encode(document: &Document) -> Result<Vec<u8>, StoreError> {
+    RawDocumentBuf::try_from(document).map(RawDocumentBuf::into_bytes).map_err(|e| StoreError::Internal(e.to_string()))
+}
+
+/// Any of our own types from the bytes of a document.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+    bson::deserialize_from_slice(bytes).map_err(|e| StoreError::Internal(e.to_string()))
+}
+
 fn change(client: &ClientId, revision: Revision, write: &Write) -> Result<Change, StoreError> {
     use Collection::{Invoices, Items, Payments, PurchaseHistories};
     let (table, id, kind, fields) = match write {
@@ -79,6 +117,11 @@ fn change(client: &ClientId, revision: Revision, write: &Write) -> Result<Change
 /// Any of our own types as a document.
 pub(super) fn document(value: &impl Serialize) -> Result<Document, StoreError> {
     bson::serialize_to_document(value).map_err(|e| StoreError::Internal(e.to_string()))
+}
+
+/// Any of our own types as a value.
+pub(super) fn bson(value: &impl Serialize) -> Result<Bson, StoreError> {
+    bson::serialize_to_bson(value).map_err(|e| StoreError::Internal(e.to_string()))
 }
 
 /// Adds what the local ids of a snapshot stand for to the items and invoices that are read: (items, invoices).
@@ -128,4 +171,53 @@ fn text(record: &RawDocument, name: &str) -> Option<String> {
 /// A field's value; absent, null and undecodable are `None`.
 fn field<'a>(record: &'a RawDocument, name: &str) -> Option<RawBsonRef<'a>> {
     record.get(name).ok().flatten().filter(|value| !matches!(value, RawBsonRef::Null))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::model::{Item, LocalId};
+    use crate::plan::Receipt;
+
+    #[test]
+    fn amounts_are_doubles_and_ids_and_times_what_mongodb_has() {
+        let client = ClientId::from_verified_claim("64b000000000000000000001").unwrap();
+        let (id, now) = (clock::new_id(), clock::now());
+        let item = Item {
+            id: id.into(),
+            local_id: LocalId::new("l-1"),
+            group_id: None,
+            name: "Tea".to_owned(),
+            price: Amount::from_f64(12.5).unwrap(),
+            stock: Amount::whole(98),
+            low_stock_quantity: Item::DEFAULT_LOW_STOCK,
+            unit: Item::DEFAULT_UNIT.to_owned(),
+            description: String::new(),
+            dealer_ids: Vec::new(),
+            is_active: true,
+            created_at: now,
+            updated_at: now,
+        };
+        let receipt = Receipt { revision: Revision(7), ..Receipt::default() };
+        let plan = Plan { writes: vec![Write::InsertItem(item)], next_invoice: None, receipt, remember: None };
+        let [change] = changes(&client, &plan).unwrap().try_into().unwrap();
+        let of = |name: &str| change.fields.get(name).cloned().unwrap();
+        assert_eq!((of("price"), of("stock")), (Bson::Double(12.5), Bson::Double(98.0)));
+        assert_eq!((of("_id"), of("clientId")), (Bson::ObjectId(id), Bson::ObjectId(client.object_id())));
+        assert_eq!((of("revision"), of("createdAt")), (Bson::Int64(7), Bson::DateTime(now.date_time())));
+    }
+
+    #[test]
+    fn a_changed_record_keeps_its_order_as_mongodb_does() {
+        let before = encode(&bson::doc! {"_id": 1, "stock": 5, "name": "Tea", "stranger": [1]}).unwrap();
+        let fields = bson::doc! {"price": 2.5, "stock": 4.0, "revision": 9_i64};
+        let table = Table::Data(Collection::Items);
+        let change = Change { table, id: clock::new_id(), kind: ChangeKind::Set, fields };
+        let after: Document = decode(&changed(&change, Some(&before)).unwrap()).unwrap();
+        let expected =
+            bson::doc! {"_id": 1, "stock": 4.0, "name": "Tea", "stranger": [1], "price": 2.5, "revision": 9_i64};
+        assert!(after.iter().eq(expected.iter()), "{after}");
+        assert!(changed(&change, None).is_err());
+    }
 }

@@ -1,5 +1,6 @@
 //! The body of an answer, which holds its request's place and memory until it is sent.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,7 +14,8 @@ use super::Admitted;
 /// sent is here and counted, and not in a connection's buffer.
 #[derive(Debug)]
 pub struct HeldBody {
-    left: Bytes,
+    pieces: VecDeque<Bytes>,
+    left: u64,
     _held_by: Admitted,
 }
 
@@ -21,8 +23,10 @@ impl HeldBody {
     const PIECE: usize = 32 << 10;
 
     /// The body of the answer to this request.
-    pub fn new(bytes: Bytes, admitted: Admitted) -> Self {
-        Self { left: bytes, _held_by: admitted }
+    pub fn new(pieces: impl IntoIterator<Item = Bytes>, admitted: Admitted) -> Self {
+        let pieces: VecDeque<_> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+        let left = pieces.iter().map(|piece| piece.len() as u64).sum();
+        Self { pieces, left, _held_by: admitted }
     }
 }
 
@@ -30,12 +34,15 @@ impl MessageBody for HeldBody {
     type Error = Infallible;
 
     fn size(&self) -> BodySize {
-        BodySize::Sized(self.left.len() as u64)
+        BodySize::Sized(self.left)
     }
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
-        let piece = self.left.len().min(Self::PIECE);
-        let piece = self.left.split_to(piece);
-        Poll::Ready((!piece.is_empty()).then_some(Ok(piece)))
+        let piece = match self.pieces.front_mut() {
+            Some(first) if first.len() > Self::PIECE => Some(first.split_to(Self::PIECE)),
+            _ => self.pieces.pop_front(),
+        };
+        self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        Poll::Ready(piece.map(Ok))
     }
 }

@@ -13,6 +13,7 @@ use redb::{Database, TableDefinition};
 
 use super::super::StoreError;
 use super::{OpenError, failed, tables};
+use crate::model::StoreId;
 
 /// The file of all books. While it is closed for a moment, nobody else can open it.
 #[derive(Debug)]
@@ -44,11 +45,11 @@ impl BookFile {
     /// With less room than this the store does not go on after an I/O error.
     const ROOM: usize = 1 << 20;
 
-    /// Opens the file in a directory, and makes both if they are not there.
+    /// Opens the file in a directory, and makes both if they are not there. Says which store it is.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+    pub fn open(directory: &Path) -> Result<(Self, StoreId), OpenError> {
         let own = |e| OpenError::Directory(directory.to_owned(), e);
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(own)?;
         let lock = File::open(directory).map_err(own)?;
@@ -61,9 +62,10 @@ impl BookFile {
         let database = open(directory)?;
         // A new file survives a power loss only once its directory does.
         lock.sync_all().map_err(own)?;
-        tables::create(&database).map_err(|e| OpenError::Database(directory.to_owned(), e))?;
+        let id = tables::create(&database).and_then(|()| tables::store_id(&database));
+        let id = id.map_err(|e| OpenError::Database(directory.to_owned(), e))?;
         let current = Current { database: Some(database), opening: Opening(0) };
-        Ok(Self { current: RwLock::new(current), directory: directory.to_owned(), _lock: lock })
+        Ok((Self { current: RwLock::new(current), directory: directory.to_owned(), _lock: lock }, id))
     }
 
     /// Works on the database, which stays open until the work is done.
@@ -160,7 +162,7 @@ mod tests {
     #[test]
     fn a_closed_file_is_opened_once_more_and_by_nobody_else() {
         let directory = tempfile::tempdir().unwrap();
-        let file = BookFile::open(directory.path()).unwrap();
+        let (file, _) = BookFile::open(directory.path()).unwrap();
         let first = file.opening();
         let closed = file.current.write().unwrap().database.take();
         drop(closed);

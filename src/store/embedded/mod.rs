@@ -1,6 +1,7 @@
 //! The embedded engine: one redb file, one writer thread, readers that never wait for it.
 
 mod file;
+mod scan;
 mod tables;
 mod writer;
 
@@ -10,12 +11,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bson::Document;
-use redb::ReadableDatabase;
+use redb::{Database, ReadableDatabase};
 
+use super::cache::{DatasetCache, Known};
+use super::gather::Gathered;
+use super::pull::Reading;
 use super::records::{Change, ChangeKind, Table};
-use super::{ExecuteError, Health, Outcome, Store, StoreError};
-use crate::dataset::Dataset;
-use crate::model::{ClientId, Collection, Revision};
+use super::{Data, DatasetMemory, ExecuteError, Health, Moment, Outcome, Pull, Store, StoreError, Wanted};
+use crate::dataset::Records;
+use crate::model::{ClientId, Collection, Cursor, Revision, StoreId};
 use crate::plan::{Planner, ReadSet, Snapshot};
 use file::BookFile;
 use tables::Tables;
@@ -26,7 +30,13 @@ use writer::Writer;
 pub struct EmbeddedStore {
     writer: Writer,
     file: Arc<BookFile>,
+    id: StoreId,
+    cache: Arc<DatasetCache>,
+    stream_above: usize,
 }
+
+/// The file has one process, so what is known of it never ceases to hold.
+const EPOCH: u64 = 0;
 
 /// Why the file could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +58,11 @@ impl EmbeddedStore {
     ///
     /// # Errors
     /// [`OpenError`], in particular if another process has the file open.
-    pub fn open(directory: &Path, receipt_days: u32) -> Result<Self, OpenError> {
-        let file = Arc::new(BookFile::open(directory)?);
-        let writer = Writer::start(Arc::clone(&file), receipt_days);
-        Ok(Self { writer, file })
+    pub fn open(directory: &Path, receipt_days: u32, memory: DatasetMemory) -> Result<Self, OpenError> {
+        let (file, id) = BookFile::open(directory)?;
+        let (file, cache) = (Arc::new(file), Arc::new(DatasetCache::new(memory.cache)));
+        let writer = Writer::start(Arc::clone(&file), Arc::clone(&cache), receipt_days);
+        Ok(Self { writer, file, id, cache, stream_above: memory.stream_above })
     }
 
     /// Puts records of a client as they are, less their `clientId`, which is set. For moving data here
@@ -66,11 +77,13 @@ impl EmbeddedStore {
             for mut fields in records {
                 let id = fields.get_object_id("_id").map_err(|e| StoreError::Internal(e.to_string()))?;
                 fields.insert("clientId", client.object_id());
-                tables
-                    .apply(client, &Change { table: Table::Data(collection), id, kind: ChangeKind::Insert, fields })?;
+                let change = Change { table: Table::Data(collection), id, kind: ChangeKind::Insert, fields };
+                tables.apply(client, &change, &mut Records::new())?;
             }
             drop(tables);
-            transaction.commit().map_err(failed)
+            transaction.commit().map_err(failed)?;
+            self.cache.forget(EPOCH, *client);
+            Ok(())
         })
     }
 
@@ -101,9 +114,18 @@ impl Store for EmbeddedStore {
         .await
     }
 
-    async fn dataset(&self, client: &ClientId) -> Result<Dataset, StoreError> {
-        let (file, client) = (Arc::clone(&self.file), *client);
-        blocking(move || file.read(|database| tables::dataset(&database.begin_read().map_err(failed)?, &client))).await
+    async fn dataset(&self, client: &ClientId, wanted: Wanted, after: Option<Moment>) -> Result<Pull, StoreError> {
+        if let Some(known) = after.and_then(|after| self.cache.reached(EPOCH, *client, after.position)) {
+            return Ok(known.pull(self.id, *client, wanted));
+        }
+        let reader = Reader {
+            file: Arc::clone(&self.file),
+            cache: Arc::clone(&self.cache),
+            id: self.id,
+            client: *client,
+            stream_above: self.stream_above,
+        };
+        blocking(move || reader.file.read(|database| reader.read(database, wanted))).await
     }
 
     async fn ping(&self) -> Result<Health, StoreError> {
@@ -112,6 +134,44 @@ impl Store for EmbeddedStore {
         let file = Arc::clone(&self.file);
         blocking(move || file.read(|database| database.begin_read().map(drop).map_err(failed))).await?;
         Ok(Health { engine: "embedded", transactional: true })
+    }
+}
+
+/// Reads the dataset of one client.
+struct Reader {
+    file: Arc<BookFile>,
+    cache: Arc<DatasetCache>,
+    id: StoreId,
+    client: ClientId,
+    stream_above: usize,
+}
+
+impl Reader {
+    fn read(&self, database: &Database, wanted: Wanted) -> Result<Pull, StoreError> {
+        let transaction = database.begin_read().map_err(failed)?;
+        let (revision, lineage) = tables::state(&transaction, &self.client)?;
+        let position = lineage.at(revision);
+        if let Some(known) = self.cache.at(EPOCH, self.client, position) {
+            return Ok(known.pull(self.id, self.client, wanted));
+        }
+        let reading = wanted.reading(self.id, revision, &lineage);
+        let data = match reading {
+            Reading::Nothing => Data::Nothing,
+            Reading::Since(revision) => {
+                scan::changed_since(&transaction, &self.client, revision, self.stream_above)?.into_data()
+            }
+            Reading::Full(_) => {
+                let most = self.stream_above.max(self.cache.largest());
+                let all = scan::all(&transaction, &self.client, most)?;
+                if let Gathered::Whole(dataset) = &all {
+                    let known = Known { position, lineage: Arc::new(lineage), dataset: dataset.clone() };
+                    self.cache.keep(EPOCH, self.client, known);
+                }
+                all.into_data()
+            }
+        };
+        let cursor = Cursor { store: self.id, client: self.client, position };
+        Ok(Pull { cursor, mode: reading.mode(), data, moment: Moment { position, time: 0 }, exact: true })
     }
 }
 

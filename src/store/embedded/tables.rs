@@ -1,21 +1,21 @@
 //! The tables of the file. Every key starts with the client's id, so that no range crosses clients.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
+use bson::Document;
 use bson::oid::ObjectId;
 use bson::raw::RawDocument;
-use bson::{Document, RawDocumentBuf};
 use redb::{
     Database, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError, Value,
     WriteTransaction,
 };
 
 use super::super::StoreError;
-use super::super::records::{self, Change, ChangeKind, OwnTable, Table, named_by_local_ids};
+use super::super::records::{self, Change, ChangeKind, OwnTable, Table, decode, encode, named_by_local_ids};
 use super::failed;
 use crate::clock;
-use crate::dataset::Dataset;
-use crate::model::{ClientId, Collection, IdempotencyKey, InvoiceId, LocalId, Revision};
+use crate::dataset::Records;
+use crate::model::{ClientId, Collection, IdempotencyKey, InvoiceId, Lineage, LocalId, Revision, StoreId};
 use crate::plan::{LocalRecord, NumberSearch, ReadSet, Snapshot, StoredReceipt};
 
 /// Client, collection, `_id` -> the record, the same BSON as in MongoDB.
@@ -32,6 +32,12 @@ const LOCAL_IDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("local
 const NUMBERS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("invoice_numbers");
 /// Client, invoice id: invoices that have a purchase history.
 const PURCHASED: TableDefinition<'_, &[u8], ()> = TableDefinition::new("purchased_invoices");
+/// Client -> which commits belong to which history.
+const LINEAGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("lineages");
+/// Client, revision -> the collections and ids of the records that the commit made or changed.
+const COMMITS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("commits");
+/// The identity of this store.
+const STORE: TableDefinition<'_, (), i64> = TableDefinition::new("store");
 
 /// Makes the tables of a new file, so that readers find them. One that has them all is not written, so that it can
 /// be opened on a disk that is full.
@@ -53,23 +59,54 @@ fn make(database: &Database) -> Result<(), redb::Error> {
     transaction.open_table(LOCAL_IDS)?;
     transaction.open_table(NUMBERS)?;
     transaction.open_table(PURCHASED)?;
+    transaction.open_table(LINEAGES)?;
+    transaction.open_table(COMMITS)?;
+    let mut store = transaction.open_table(STORE)?;
+    if store.get(())?.is_none() {
+        store.insert((), clock::new_tag().0)?;
+    }
+    drop(store);
     Ok(transaction.commit()?)
 }
 
-/// Everything of one client as one read transaction sees it.
-pub(super) fn dataset(transaction: &ReadTransaction, client: &ClientId) -> Result<Dataset, StoreError> {
-    let clients = transaction.open_table(CLIENTS).map_err(failed)?;
-    let records = transaction.open_table(RECORDS).map_err(failed)?;
-    let mut dataset = Dataset::new(counters(&clients, client)?.0);
-    for collection in Collection::ALL {
-        let (first, last) = (record_key(client, collection, [0; 12]), record_key(client, collection, [255; 12]));
-        for entry in records.range::<&[u8]>(&first[..]..=&last[..]).map_err(failed)? {
-            let (_, record) = entry.map_err(failed)?;
-            dataset.push(collection, raw(record.value())?.to_owned());
-        }
-    }
-    Ok(dataset)
+/// Which store this is.
+pub(super) fn store_id(database: &Database) -> Result<StoreId, redb::Error> {
+    let stored = database.begin_read()?.open_table(STORE)?.get(())?;
+    Ok(StoreId(stored.map_or(0, |id| id.value())))
 }
+
+/// The table of the records.
+pub(super) fn records(
+    transaction: &ReadTransaction,
+) -> Result<ReadOnlyTable<&'static [u8], &'static [u8]>, StoreError> {
+    transaction.open_table(RECORDS).map_err(failed)
+}
+
+/// Where a client's books stand.
+pub(super) fn state(transaction: &ReadTransaction, client: &ClientId) -> Result<(Revision, Lineage), StoreError> {
+    let (revision, _) = counters(&transaction.open_table(CLIENTS).map_err(failed)?, client)?;
+    Ok((revision, lineage(&transaction.open_table(LINEAGES).map_err(failed)?, client)?))
+}
+
+/// The records that the commits after a revision made or changed, by the numbers of their collections.
+pub(super) fn changed_since(
+    transaction: &ReadTransaction,
+    client: &ClientId,
+    revision: Revision,
+) -> Result<BTreeSet<(u8, ObjectId)>, StoreError> {
+    let commits = transaction.open_table(COMMITS).map_err(failed)?;
+    let (first, last) = (commit_key(client, revision.next()), commit_key(client, Revision(i64::MAX)));
+    let mut changed = BTreeSet::new();
+    for entry in commits.range::<&[u8]>(&first[..]..=&last[..]).map_err(failed)? {
+        let (_, touched) = entry.map_err(failed)?;
+        let (touched, _) = touched.value().as_chunks::<TOUCHED>();
+        changed.extend(touched.iter().map(|[collection, id @ ..]| (*collection, ObjectId::from_bytes(*id))));
+    }
+    Ok(changed)
+}
+
+/// The bytes of one record in a row of [`COMMITS`].
+const TOUCHED: usize = 13;
 
 /// A transaction that tables can be opened in, for reading or for writing.
 pub(super) trait Open {
@@ -114,6 +151,9 @@ pub(super) struct Tables<T: Open> {
     local_ids: T::Table<&'static [u8], &'static [u8]>,
     numbers: T::Table<&'static [u8], ()>,
     purchased: T::Table<&'static [u8], ()>,
+    lineages: T::Table<&'static [u8], &'static [u8]>,
+    commits: T::Table<&'static [u8], &'static [u8]>,
+    _store: T::Table<(), i64>,
 }
 
 /// All tables, open for writing.
@@ -130,7 +170,15 @@ impl<T: Open> Tables<T> {
             local_ids: transaction.open(LOCAL_IDS).map_err(failed)?,
             numbers: transaction.open(NUMBERS).map_err(failed)?,
             purchased: transaction.open(PURCHASED).map_err(failed)?,
+            lineages: transaction.open(LINEAGES).map_err(failed)?,
+            commits: transaction.open(COMMITS).map_err(failed)?,
+            _store: transaction.open(STORE).map_err(failed)?,
         })
+    }
+
+    /// Which commits of a client belong to which history.
+    pub fn lineage(&self, client: &ClientId) -> Result<Lineage, StoreError> {
+        lineage(&self.lineages, client)
     }
 
     /// Loads what a planner reads.
@@ -218,10 +266,15 @@ impl<T: Open> Tables<T> {
 }
 
 impl WritableTables<'_> {
-    /// Applies one change to a record, and keeps the tables that find records in step.
-    pub fn apply(&mut self, client: &ClientId, change: &Change) -> Result<(), StoreError> {
+    /// Applies one change to a record, and keeps the tables that find records in step. A record of the dataset
+    /// is added to `records` as it is now.
+    pub fn apply(&mut self, client: &ClientId, change: &Change, records: &mut Records) -> Result<(), StoreError> {
         match change.table {
-            Table::Data(collection) => self.apply_data(client, collection, change),
+            Table::Data(collection) => {
+                let record = self.apply_data(client, collection, change)?;
+                records.insert((collection, change.id), record);
+                Ok(())
+            }
             Table::Own(OwnTable::LocalIds) => {
                 let local_id = change.fields.get_str("localId").map_err(|e| StoreError::Internal(e.to_string()))?;
                 let key = local_key(client, local_id);
@@ -231,22 +284,24 @@ impl WritableTables<'_> {
         }
     }
 
-    fn apply_data(&mut self, client: &ClientId, collection: Collection, change: &Change) -> Result<(), StoreError> {
+    fn apply_data(
+        &mut self,
+        client: &ClientId,
+        collection: Collection,
+        change: &Change,
+    ) -> Result<Vec<u8>, StoreError> {
         let key = record_key(client, collection, change.id.bytes());
-        let bytes = match change.kind {
-            ChangeKind::Insert => encode(&change.fields)?,
-            ChangeKind::Set => {
-                let stored = self.records.get(&key[..]).map_err(failed)?;
-                let stored =
-                    stored.ok_or_else(|| StoreError::Internal(format!("no record {} to change", change.id)))?;
-                let mut record = decode::<Document>(stored.value())?;
-                record.extend(change.fields.clone());
-                encode(&record)?
-            }
+        let bytes = {
+            let stored = match change.kind {
+                ChangeKind::Insert => None,
+                ChangeKind::Set => self.records.get(&key[..]).map_err(failed)?,
+            };
+            records::changed(change, stored.as_ref().map(|stored| stored.value()))?
         };
         let replaced = self.records.insert(&key[..], &bytes[..]).map_err(failed)?.is_some();
         refuse_if(replaced && change.kind == ChangeKind::Insert, change)?;
-        self.index(client, collection, &change.fields)
+        self.index(client, collection, &change.fields)?;
+        Ok(bytes)
     }
 
     /// Makes a commit the client's newest.
@@ -258,6 +313,21 @@ impl WritableTables<'_> {
     ) -> Result<(), StoreError> {
         let next_invoice = next_invoice.map_or_else(|| counters(&self.clients, client).map(|(_, next)| next), Ok)?;
         self.set_counters(client, revision, next_invoice)
+    }
+
+    /// Keeps which records a commit made or changed.
+    pub fn log_commit(&mut self, client: &ClientId, revision: Revision, records: &Records) -> Result<(), StoreError> {
+        let touched = records.keys().flat_map(|(collection, id)| [&[*collection as u8][..], &id.bytes()].concat());
+        let touched: Vec<u8> = touched.collect();
+        self.commits.insert(&commit_key(client, revision)[..], &touched[..]).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Keeps which commits of a client belong to which history.
+    pub fn set_lineage(&mut self, client: &ClientId, lineage: &Lineage) -> Result<(), StoreError> {
+        let bytes = encode(&bson::doc! { "branches": records::bson(lineage)? })?;
+        self.lineages.insert(&client_key(client)[..], &bytes[..]).map_err(failed)?;
+        Ok(())
     }
 
     /// Sets the client's revision and the number of its next invoice.
@@ -355,11 +425,30 @@ fn counters(
     Ok((Revision(revision), next_invoice))
 }
 
+fn lineage(
+    lineages: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    client: &ClientId,
+) -> Result<Lineage, StoreError> {
+    #[derive(serde::Deserialize)]
+    struct Stored {
+        branches: Lineage,
+    }
+    let stored = lineages.get(&client_key(client)[..]).map_err(failed)?;
+    stored.map_or_else(|| Ok(Lineage::default()), |stored| Ok(decode::<Stored>(stored.value())?.branches))
+}
+
 fn client_key(client: &ClientId) -> [u8; 12] {
     client.object_id().bytes()
 }
 
-fn record_key(client: &ClientId, collection: Collection, id: [u8; 12]) -> [u8; 25] {
+fn commit_key(client: &ClientId, revision: Revision) -> [u8; 20] {
+    let mut key = [0; 20];
+    key[..12].copy_from_slice(&client_key(client));
+    key[12..].copy_from_slice(&revision.0.to_be_bytes());
+    key
+}
+
+pub(super) fn record_key(client: &ClientId, collection: Collection, id: [u8; 12]) -> [u8; 25] {
     let mut key = [0; 25];
     key[..12].copy_from_slice(&client_key(client));
     // The number is part of the file's format: collections keep their places in the enum.
@@ -386,12 +475,4 @@ fn purchased_key(client: &ClientId, invoice: InvoiceId) -> Vec<u8> {
 
 fn raw(bytes: &[u8]) -> Result<&RawDocument, StoreError> {
     RawDocument::from_bytes(bytes).map_err(|e| StoreError::Internal(e.to_string()))
-}
-
-fn encode(document: &Document) -> Result<Vec<u8>, StoreError> {
-    RawDocumentBuf::try_from(document).map(RawDocumentBuf::into_bytes).map_err(|e| StoreError::Internal(e.to_string()))
-}
-
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
-    bson::deserialize_from_slice(bytes).map_err(|e| StoreError::Internal(e.to_string()))
 }

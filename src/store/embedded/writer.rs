@@ -16,13 +16,16 @@ use std::time::{Duration, Instant};
 use redb::Database;
 use tokio::sync::oneshot;
 
+use super::super::cache::{Commit, DatasetCache};
 use super::super::records;
-use super::super::{ExecuteError, Outcome, StoreError};
-use super::failed;
+use super::super::{ExecuteError, Moment, Outcome, StoreError};
 use super::file::{BookFile, Opening};
 use super::tables::{ReceiptSweep, Tables, WritableTables};
+use super::{EPOCH, failed};
+use crate::clock;
+use crate::dataset::Records;
 use crate::failpoint::{self, Point};
-use crate::model::ClientId;
+use crate::model::{ClientId, Position, Revision, Tag};
 use crate::plan::{Decision, Plan, Planner, Reject};
 
 /// The way to the writer thread. Dropping it ends the thread after all that waits.
@@ -47,10 +50,17 @@ impl Writer {
     const GROUP: usize = 64;
 
     /// Starts the thread.
-    pub fn start(file: Arc<BookFile>, receipt_days: u32) -> Self {
+    pub fn start(file: Arc<BookFile>, cache: Arc<DatasetCache>, receipt_days: u32) -> Self {
         let (jobs, queue) = sync_channel(Self::QUEUE);
         let writes = Arc::new(AtomicBool::new(true));
-        let worker = Worker { file, queue, writes: Arc::clone(&writes), sweep: ReceiptSweep::new(receipt_days) };
+        let worker = Worker {
+            file,
+            queue,
+            cache,
+            history: clock::new_tag(),
+            writes: Arc::clone(&writes),
+            sweep: ReceiptSweep::new(receipt_days),
+        };
         let thread = std::thread::spawn(move || worker.run());
         Self { jobs: Some(jobs), thread: Some(thread), writes }
     }
@@ -99,6 +109,9 @@ fn gone() -> StoreError {
 struct Worker {
     file: Arc<BookFile>,
     queue: Receiver<Job>,
+    cache: Arc<DatasetCache>,
+    /// Of the commits of this process: what it finds may be a restored backup.
+    history: Tag,
     writes: Arc<AtomicBool>,
     sweep: ReceiptSweep,
 }
@@ -128,8 +141,17 @@ impl Worker {
     /// again. Whether such a commit is on the disk is not known, so it is not tried again here: its own retry
     /// finds the receipt.
     fn work(&self, mut group: Vec<Job>) -> Result<(), StoreError> {
-        match commit(&self.file, &group) {
-            Ok(results) => group.into_iter().zip(results).for_each(|(job, result)| job.answer(Ok(result))),
+        match commit(&self.file, &group, self.history) {
+            Ok(results) => {
+                for (job, result) in group.into_iter().zip(results) {
+                    // First, so that whoever hears of the commit finds it in the dataset.
+                    let result = result.map(|(outcome, commit)| {
+                        commit.into_iter().for_each(|commit| self.cache.commit(EPOCH, job.client, commit));
+                        outcome
+                    });
+                    job.answer(Ok(result));
+                }
+            }
             Err(StoreError::Unavailable(why)) => {
                 group.into_iter().for_each(|job| job.answer(Err(StoreError::Unavailable(why.clone()))));
                 return Err(StoreError::Unavailable(why));
@@ -180,14 +202,17 @@ impl Worker {
     }
 }
 
+/// What came of one batch of a group, and what it did to the client's books.
+type Done = Result<(Outcome, Option<Commit>), Reject>;
+
 /// Runs a group in one transaction. An error means that nothing of the group was written. A panic is one
 /// too: the transaction is gone with it, and the thread must go on.
-fn commit(file: &BookFile, group: &[Job]) -> Result<Vec<Result<Outcome, Reject>>, StoreError> {
-    catch_unwind(AssertUnwindSafe(|| file.with(|database| try_commit(database, group))))
+fn commit(file: &BookFile, group: &[Job], history: Tag) -> Result<Vec<Done>, StoreError> {
+    catch_unwind(AssertUnwindSafe(|| file.with(|database| try_commit(database, group, history))))
         .unwrap_or_else(|_| Err(StoreError::Internal("a batch panicked".into())))
 }
 
-fn try_commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, Reject>>, StoreError> {
+fn try_commit(database: &Database, group: &[Job], history: Tag) -> Result<Vec<Done>, StoreError> {
     let mut transaction = database.begin_write().map_err(failed)?;
     // Opens at once after a crash, instead of walking the whole file.
     transaction.set_quick_repair(true);
@@ -200,11 +225,14 @@ fn try_commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, 
         results.push(match job.planner.plan(&snapshot) {
             Ok(Decision::Commit(plan)) => {
                 failpoint::reached(Point::AfterPlanning);
-                apply(&job.client, &plan, &mut tables)?;
+                let (position, commit) = apply(&job.client, snapshot.revision, &plan, history, &mut tables)?;
                 wrote |= !plan.is_empty();
-                Ok(Outcome { receipt: plan.receipt, replayed: false })
+                Ok((Outcome { receipt: plan.receipt, replayed: false, moment: moment(position) }, commit))
             }
-            Ok(Decision::Replay(receipt)) => Ok(Outcome { receipt: *receipt, replayed: true }),
+            Ok(Decision::Replay(receipt)) => {
+                let position = tables.lineage(&job.client)?.at(snapshot.revision);
+                Ok((Outcome { receipt: *receipt, replayed: true, moment: moment(position) }, None))
+            }
             Err(reject) => Err(reject),
         });
     }
@@ -218,15 +246,44 @@ fn try_commit(database: &Database, group: &[Job]) -> Result<Vec<Result<Outcome, 
     Ok(results)
 }
 
-fn apply(client: &ClientId, plan: &Plan, tables: &mut WritableTables<'_>) -> Result<(), StoreError> {
+/// Writes a plan. Says where the client's books stand then, and how they came there if they moved.
+fn apply(
+    client: &ClientId,
+    before: Revision,
+    plan: &Plan,
+    history: Tag,
+    tables: &mut WritableTables<'_>,
+) -> Result<(Position, Option<Commit>), StoreError> {
+    let mut records = Records::new();
     for change in records::changes(client, plan)? {
-        tables.apply(client, &change)?;
+        tables.apply(client, &change, &mut records)?;
         failpoint::reached(Point::MidApply);
     }
-    if !plan.writes.is_empty() {
-        tables.advance(client, plan.receipt.revision, plan.next_invoice)?;
+    if let Some(receipt) = &plan.remember {
+        tables.remember(client, receipt)?;
     }
-    plan.remember.as_ref().map_or(Ok(()), |receipt| tables.remember(client, receipt))
+    let known = tables.lineage(client)?;
+    let before = known.at(before);
+    if plan.writes.is_empty() {
+        return Ok((before, None));
+    }
+    let revision = plan.receipt.revision;
+    tables.advance(client, revision, plan.next_invoice)?;
+    tables.log_commit(client, revision, &records)?;
+    let lineage = match known.at(revision).tag == history {
+        true => known,
+        false => {
+            let branched = known.branched(revision, history, clock::new_tag());
+            tables.set_lineage(client, &branched)?;
+            branched
+        }
+    };
+    let after = lineage.at(revision);
+    Ok((after, Some(Commit { before, after, lineage: Arc::new(lineage), records })))
+}
+
+fn moment(position: Position) -> Moment {
+    Moment { position, time: 0 }
 }
 
 impl Job {

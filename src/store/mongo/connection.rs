@@ -25,6 +25,7 @@ use super::options::MongoOptions;
 use super::orphans::Orphans;
 use super::topology::{Hello, Topology};
 use super::{indexes, standalone, within};
+use crate::model::StoreId;
 use crate::store::StoreError;
 
 /// The way to the database. Dropping it ends the search.
@@ -41,6 +42,7 @@ pub(super) struct Connection {
 pub(super) struct Deployment {
     pub db: Database,
     pub topology: Topology,
+    pub store: StoreId,
     process: Option<ObjectId>,
 }
 
@@ -210,15 +212,17 @@ impl Search {
         let deployment = within(patience, async {
             let db = self.client().await?;
             let Hello { topology, process } = Hello::ask(&db).await?;
-            Ok::<_, StoreError>(Deployment { db, topology, process })
+            // Which store it is turns out when it is made ready.
+            Ok::<_, StoreError>(Deployment { db, topology, store: StoreId(0), process })
         });
-        let deployment = deployment.await?;
+        let mut deployment = deployment.await?;
         self.state.send_replace(State::Preparing);
         // Building an index may take long, and a connection on which nothing happens says nothing.
         tokio::select! {
             prepared = self.prepare(&deployment) => prepared?,
             why = silence(&deployment) => return Err(why),
         }
+        deployment.store = indexes::store_id(&deployment.db).await?;
         Ok(deployment)
     }
 

@@ -1,87 +1,219 @@
-//! Everything of one client, of one moment.
+//! The dataset of one client, of one moment.
+
+use std::time::Duration;
 
 use bson::oid::ObjectId;
 use bson::raw::RawDocument;
-use bson::{RawDocumentBuf, Timestamp, doc};
-use mongodb::Database;
+use bson::{Document, RawDocumentBuf, Timestamp, doc};
+use futures_util::{StreamExt, stream};
 use mongodb::error::{Error, ErrorKind};
-use tokio::task::JoinSet;
+use mongodb::raw_batch_cursor::RawBatch;
+use mongodb::{ClientSession, Database};
+use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::backoff::Backoff;
 use super::error::{code, describe};
-use super::find::{find, in_few_batches};
 use super::load::Counter;
-use crate::dataset::Dataset;
+use super::within;
+use crate::dataset::Encoder;
 use crate::model::{Collection, Revision};
 use crate::store::StoreError;
+use crate::store::gather::{Gathered, Leaves, gather};
 
-/// A snapshot that all collections share. Tries again a few times if the server cannot give one now.
-pub(super) async fn snapshot(db: &Database, client: ObjectId) -> Result<Dataset, StoreError> {
+/// Where one client's records are read.
+#[derive(Debug, Clone)]
+pub(super) struct Reader {
+    pub db: Database,
+    pub client: ObjectId,
+    /// It is a lone mongod, which has no snapshots: the caller keeps batches of the client away.
+    pub lone: bool,
+    /// What is larger is read while it is sent, in bytes.
+    pub stream_above: usize,
+}
+
+/// A moment of the database to which all reads of a dataset belong.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At(pub Timestamp);
+
+impl At {
+    /// The moment of a number that [`At::time`] gave.
+    pub fn of(time: u64) -> Self {
+        Self(Timestamp { time: (time >> 32) as u32, increment: time as u32 })
+    }
+
+    /// As a number, which is never 0.
+    pub fn time(self) -> u64 {
+        u64::from(self.0.time) << 32 | u64::from(self.0.increment)
+    }
+}
+
+impl Reader {
+    /// Where the client's books stand: at this moment, or now, which then is the moment.
+    pub async fn counter(&self, at: Option<At>) -> Result<(Counter, Option<At>), StoreError> {
+        if self.lone {
+            return Ok((Counter::load(&self.db, None, self.client).await?, None));
+        }
+        retried(|| async {
+            let mut session = self.snapshot(at).await?;
+            let counter = Counter::load(&self.db, Some(&mut session), self.client).await?;
+            let time = session.snapshot_time().ok_or_else(|| Error::custom("a snapshot without a time"))?;
+            Ok((counter, Some(At(time))))
+        })
+        .await
+    }
+
+    /// Everything of the client.
+    pub async fn all(&self, at: Option<At>) -> Result<Gathered, StoreError> {
+        self.matching(at, doc! { "clientId": self.client }).await
+    }
+
+    /// The records that commits after this one have changed.
+    pub async fn changed_since(&self, at: Option<At>, revision: Revision) -> Result<Gathered, StoreError> {
+        self.matching(at, doc! { "clientId": self.client, "revision": { "$gt": revision.0 } }).await
+    }
+
+    /// All collections side by side: a session serves one command at a time, so each has one of its own.
+    async fn matching(&self, at: Option<At>, filter: Document) -> Result<Gathered, StoreError> {
+        let sources = || Collection::ALL.map(|collection| self.clone().leaves(at, collection, filter.clone()));
+        // Nothing of a lone mongod's dataset may be read when it is not the client's turn any more.
+        let most = if self.lone { usize::MAX } else { self.stream_above };
+        let mut backoff = Backoff::new();
+        for _ in 1..ATTEMPTS {
+            match gather(sources(), most).await {
+                Err(StoreError::Unavailable(error)) => {
+                    tracing::debug!(client = %self.client, error, "dataset is read again");
+                    backoff.wait().await;
+                }
+                result => return result,
+            }
+        }
+        gather(sources(), most).await
+    }
+
+    /// Reads and encodes a collection: one task asks the database for the next records while the other encodes.
+    fn leaves(self, at: Option<At>, collection: Collection, filter: Document) -> Leaves {
+        let (batches, fetched) = mpsc::channel(1);
+        let (leaves, encoded) = mpsc::channel(8);
+        tokio::spawn(self.fetch(at, collection, filter, batches));
+        tokio::spawn(encode(collection, fetched, leaves));
+        stream::unfold(encoded, |mut encoded| async { encoded.recv().await.map(|leaf| (leaf, encoded)) }).boxed()
+    }
+
+    async fn fetch(
+        self,
+        at: Option<At>,
+        collection: Collection,
+        filter: Document,
+        batches: Sender<Result<RawBatch, StoreError>>,
+    ) {
+        if let Err(error) = self.try_fetch(at, collection, filter, &batches).await {
+            // Nobody to tell is nobody to care.
+            let _ = batches.send(Err(error)).await;
+        }
+    }
+
+    async fn try_fetch(
+        &self,
+        at: Option<At>,
+        collection: Collection,
+        filter: Document,
+        batches: &Sender<Result<RawBatch, StoreError>>,
+    ) -> Result<(), StoreError> {
+        let collection = self.db.collection::<RawDocumentBuf>(collection.name());
+        let find = collection.find(filter).sort(doc! { "_id": 1 }).batch_size(BATCH);
+        match self.lone {
+            false => {
+                let mut session = self.snapshot(at).await?;
+                let mut cursor = timely(find.session(&mut session).batch()).await?;
+                let mut stream = cursor.stream(&mut session);
+                while let Some(batch) = timely(async { stream.next().await.transpose() }).await? {
+                    if batches.send(Ok(batch)).await.is_err() {
+                        break;
+                    }
+                }
+            }
+            true => {
+                let mut stream = timely(find.batch()).await?;
+                while let Some(batch) = timely(async { stream.next().await.transpose() }).await? {
+                    if batches.send(Ok(batch)).await.is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn snapshot(&self, at: Option<At>) -> Result<ClientSession, Error> {
+        let session = self.db.client().start_session().snapshot(true);
+        match at {
+            Some(At(time)) => session.snapshot_time(time).await,
+            None => session.await,
+        }
+    }
+}
+
+/// Records of one answer of the database: about a megabyte, so that several readers fit into memory.
+const BATCH: u32 = 1000;
+/// How long the database may take for one answer.
+const LONGEST_READ: Duration = Duration::from_secs(10);
+/// How often what fails is tried.
+const ATTEMPTS: u32 = 5;
+
+async fn timely<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {
+    within(LONGEST_READ, async { Ok(work.await?) }).await
+}
+
+async fn encode(
+    collection: Collection,
+    mut batches: Receiver<Result<RawBatch, StoreError>>,
+    leaves: Sender<Result<crate::dataset::Leaf, StoreError>>,
+) {
+    let mut encoder = Encoder::new(collection);
+    while let Some(batch) = batches.recv().await {
+        let encoded = batch.and_then(|batch| encode_batch(&batch, &mut encoder));
+        let failed = encoded.is_err();
+        for leaf in encoded.map_or_else(|error| vec![Err(error)], |()| encoder.take().into_iter().map(Ok).collect()) {
+            if leaves.send(leaf).await.is_err() {
+                return;
+            }
+        }
+        if failed {
+            return;
+        }
+    }
+    for leaf in encoder.finish() {
+        if leaves.send(Ok(leaf)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn encode_batch(batch: &RawBatch, encoder: &mut Encoder) -> Result<(), StoreError> {
+    let malformed =
+        |error: &dyn std::fmt::Display| StoreError::Internal(format!("a record is not valid BSON: {error}"));
+    for record in batch.doc_slices()? {
+        let record: Option<&RawDocument> = record.map_err(|e| malformed(&e))?.as_document();
+        if let Some(record) = record {
+            encoder.push(record.as_bytes()).map_err(|e| malformed(&e))?;
+        }
+    }
+    Ok(())
+}
+
+/// Tries again a few times if the server cannot give a snapshot now.
+async fn retried<T, F: Future<Output = Result<T, Error>>>(attempt: impl Fn() -> F) -> Result<T, StoreError> {
     let mut backoff = Backoff::new();
-    for _ in 0..ATTEMPTS {
-        match try_snapshot(db, client).await {
+    for _ in 1..ATTEMPTS {
+        match attempt().await {
             Err(error) if is_passing(&error) => {
-                tracing::debug!(%client, error = describe(&error), "dataset is read again");
+                tracing::debug!(error = describe(&error), "a snapshot is asked for again");
                 backoff.wait().await;
             }
             result => return Ok(result?),
         }
     }
-    Ok(try_snapshot(db, client).await?)
-}
-
-/// The records as they are now, for a lone mongod. The caller keeps batches of this client away.
-pub(super) async fn plain(db: &Database, client: ObjectId) -> Result<Dataset, StoreError> {
-    let counter = Counter::load(db, None, client).await?;
-    Ok(read_all(db, None, client, counter.revision).await?)
-}
-
-/// How often a snapshot is tried again.
-const ATTEMPTS: u32 = 4;
-
-async fn try_snapshot(db: &Database, client: ObjectId) -> Result<Dataset, Error> {
-    let mut session = db.client().start_session().snapshot(true).await?;
-    let counter = Counter::load(db, Some(&mut session), client).await?;
-    let time = session.snapshot_time().ok_or_else(|| Error::custom("a snapshot without a time"))?;
-    read_all(db, Some(time), client, counter.revision).await
-}
-
-/// All collections side by side: a session serves one command at a time, so each has one of its own.
-async fn read_all(
-    db: &Database,
-    time: Option<Timestamp>,
-    client: ObjectId,
-    revision: Revision,
-) -> Result<Dataset, Error> {
-    let mut readers = JoinSet::new();
-    for collection in Collection::ALL {
-        let db = db.clone();
-        readers.spawn(async move { (collection, read(&db, time, client, collection).await) });
-    }
-    let mut dataset = Dataset::new(revision);
-    while let Some(read) = readers.join_next().await {
-        let (collection, records) = read.map_err(|_| Error::custom("a reader stopped"))?;
-        records?.into_iter().for_each(|record| dataset.push(collection, record));
-    }
-    Ok(dataset)
-}
-
-async fn read(
-    db: &Database,
-    time: Option<Timestamp>,
-    client: ObjectId,
-    collection: Collection,
-) -> Result<Vec<RawDocumentBuf>, Error> {
-    let mut session = match time {
-        Some(time) => Some(db.client().start_session().snapshot(true).snapshot_time(time).await?),
-        None => None,
-    };
-    let mut options = in_few_batches();
-    options.sort = Some(doc! { "_id": 1 });
-    let mut records = Vec::new();
-    let take = |record: &RawDocument| records.push(record.to_owned());
-    find(db, session.as_mut(), collection.name(), doc! { "clientId": client }, options, take).await?;
-    Ok(records)
+    Ok(attempt().await?)
 }
 
 /// Snapshot gone or not there yet, or the connection broke: worth another try.

@@ -5,12 +5,13 @@ use std::time::Duration;
 use bson::{Document, doc};
 use futures_util::StreamExt;
 use mongodb::error::{Error, Result};
-use mongodb::options::IndexOptions;
+use mongodb::options::{IndexOptions, ReturnDocument, WriteConcern};
 use mongodb::{Database, IndexModel};
 
-use super::error::{code, describe};
-use super::{CLIENTS, INTENTS, LOCAL_IDS, RECEIPTS};
-use crate::model::Collection;
+use super::error::{DUPLICATE_KEY, code, describe};
+use super::{CLIENTS, INTENTS, LOCAL_IDS, RECEIPTS, STORE};
+use crate::clock;
+use crate::model::{Collection, StoreId};
 
 /// Makes what is missing. Several server processes may do so at once, and what a database has already,
 /// under whatever name, is used as it is.
@@ -30,11 +31,27 @@ pub(super) async fn ensure(db: &Database, receipt_days: u32) -> Result<()> {
     expire_receipts(db, receipt_days).await
 }
 
+/// Which store it is. Whoever comes first decides.
+pub(super) async fn store_id(db: &Database) -> Result<StoreId> {
+    let new = doc! { "$setOnInsert": { "store": clock::new_tag().0 } };
+    let mut tried = 0;
+    loop {
+        let stores = db.collection::<Document>(STORE);
+        let store = stores.find_one_and_update(doc! { "_id": "store" }, new.clone());
+        let store = store.upsert(true).return_document(ReturnDocument::After);
+        match store.write_concern(WriteConcern::majority()).await {
+            // Two that insert at once: the other one was quicker.
+            Err(error) if code(&error) == Some(DUPLICATE_KEY) && tried < 3 => tried += 1,
+            store => return Ok(StoreId(store?.and_then(|store| store.get_i64("store").ok()).unwrap_or_default())),
+        }
+    }
+}
+
 /// Transactions want collections that exist.
 async fn make_collections(db: &Database) -> Result<()> {
     const NAMESPACE_EXISTS: i32 = 48;
     let existing = db.list_collection_names().await?;
-    let names = Collection::ALL.map(Collection::name).into_iter().chain([CLIENTS, RECEIPTS, LOCAL_IDS, INTENTS]);
+    let names = Collection::ALL.map(Collection::name).into_iter().chain([CLIENTS, RECEIPTS, LOCAL_IDS, INTENTS, STORE]);
     for name in names.filter(|name| !existing.iter().any(|existing| existing == name)) {
         ignore(db.create_collection(name).await, &[NAMESPACE_EXISTS])?;
     }

@@ -18,10 +18,10 @@ use super::error::{DUPLICATE_KEY, code};
 use super::find::{find, in_few_batches};
 use super::update::journaled;
 use crate::clock;
-use crate::model::ClientId;
+use crate::model::{ClientId, Lineage};
 use crate::plan::Plan;
 use crate::store::StoreError;
-use crate::store::records::{Change, ChangeKind, Table, changes, document};
+use crate::store::records::{Change, ChangeKind, Table, bson, document};
 
 /// A decided batch.
 #[derive(Debug)]
@@ -39,6 +39,9 @@ struct Head {
     client_id: ObjectId,
     /// The client's next invoice number, if it changes.
     next_invoice: Option<i64>,
+    /// The client's lineage, if it changes.
+    #[serde(default)]
+    lineage: Option<Bson>,
     /// The receipt to keep, if the batch has a key.
     receipt: Option<Document>,
     /// What its parts go by.
@@ -74,18 +77,25 @@ const MOST_BYTES: usize = 4 << 20;
 
 impl Intent {
     /// What a plan decides. `revisions` are those of the records that the plan was made on.
-    pub fn new(client: &ClientId, plan: &Plan, revisions: &HashMap<ObjectId, Bson>) -> Result<Self, StoreError> {
+    pub fn new(
+        client: &ClientId,
+        plan: &Plan,
+        changes: Vec<Change>,
+        lineage: Option<Lineage>,
+        revisions: &HashMap<ObjectId, Bson>,
+    ) -> Result<Self, StoreError> {
         let step = |change: Change| Step { before: revisions.get(&change.id).cloned().unwrap_or(Bson::Null), change };
         let client_id = client.object_id();
         let head = Head {
             id: IntentId { client_id, revision: plan.receipt.revision.0 },
             client_id,
             next_invoice: plan.next_invoice,
+            lineage: lineage.as_ref().map(bson).transpose()?,
             receipt: plan.remember.as_ref().map(document).transpose()?,
             batch: clock::new_id(),
             parts: 0,
         };
-        Ok(Self { head, steps: changes(client, plan)?.into_iter().map(step).collect() })
+        Ok(Self { head, steps: changes.into_iter().map(step).collect() })
     }
 
     /// Whose batch it is.
@@ -101,6 +111,11 @@ impl Intent {
     /// The client's next invoice number, if it changes.
     pub fn next_invoice(&self) -> Option<i64> {
         self.head.next_invoice
+    }
+
+    /// The client's lineage, if it changes.
+    pub fn lineage(&self) -> Option<&Bson> {
+        self.head.lineage.as_ref()
     }
 
     /// The receipt to keep, if the batch has a key.

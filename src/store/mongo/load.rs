@@ -11,16 +11,19 @@ use serde::de::DeserializeOwned;
 use super::error::Failure;
 use super::find::{find, in_few_batches};
 use super::{CLIENTS, DEALERS, LOCAL_IDS, RECEIPTS};
-use crate::model::{ClientId, Collection, IdempotencyKey, InvoiceId, ItemId, LocalId, Revision};
+use crate::dataset::Records;
+use crate::model::{ClientId, Collection, IdempotencyKey, InvoiceId, ItemId, Lineage, LocalId, Position, Revision};
 use crate::plan::{LocalRecord, NumberSearch, ReadSet, Snapshot, StoredReceipt};
 use crate::store::StoreError;
 use crate::store::records::{named_by_local_ids, stored_invoice, stored_item};
 
 /// A client's own document: what its next batch goes on from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Counter {
     pub revision: Revision,
     pub next_invoice: i64,
+    /// Which commits belong to which history.
+    pub lineage: Lineage,
 }
 
 /// What was read for a plan.
@@ -28,12 +31,23 @@ pub(super) struct Loaded {
     pub snapshot: Snapshot,
     /// The `revision` that each item and invoice of the snapshot had; null where it had none.
     pub revisions: HashMap<ObjectId, Bson>,
+    /// The items and invoices of the snapshot as they are stored, if they were read whole.
+    pub records: Records,
+}
+
+/// How much of the items and invoices is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// What the rules look at.
+    Needed,
+    /// The whole records.
+    Whole,
 }
 
 impl Default for Counter {
     /// That of a new client.
     fn default() -> Self {
-        Self { revision: Revision::default(), next_invoice: 1 }
+        Self { revision: Revision::default(), next_invoice: 1, lineage: Lineage::default() }
     }
 }
 
@@ -43,7 +57,13 @@ impl Counter {
         Self {
             revision: Revision(whole(record, "revision").unwrap_or_default()),
             next_invoice: whole(record, "nextInvoice").unwrap_or(1),
+            lineage: lineage(record).unwrap_or_default(),
         }
+    }
+
+    /// Where the client's books stand.
+    pub fn position(&self) -> Position {
+        self.lineage.at(self.revision)
     }
 
     /// The client's counter as it is stored; that of a new client if it is not.
@@ -65,12 +85,13 @@ pub(super) async fn load(
     db: &Database,
     session: Option<&mut ClientSession>,
     client: &ClientId,
-    counter: Counter,
+    counter: &Counter,
     reads: &ReadSet,
+    extent: Extent,
 ) -> Result<Loaded, Failure> {
     let snapshot = Snapshot { revision: counter.revision, next_invoice: counter.next_invoice, ..Snapshot::default() };
-    let mut loader =
-        Loader { db, session, client: client.object_id(), loaded: Loaded { snapshot, revisions: HashMap::new() } };
+    let loaded = Loaded { snapshot, revisions: HashMap::new(), records: Records::new() };
+    let mut loader = Loader { db, session, client: client.object_id(), extent, loaded };
     // First, because they name items and invoices.
     loader.local_ids(&reads.local_ids).await?;
     let (items, invoices) = named_by_local_ids(&loader.loaded.snapshot, reads);
@@ -90,6 +111,7 @@ struct Loader<'a> {
     db: &'a Database,
     session: Option<&'a mut ClientSession>,
     client: ObjectId,
+    extent: Extent,
     loaded: Loaded,
 }
 
@@ -99,32 +121,49 @@ impl Loader<'_> {
 
     async fn items(&mut self, wanted: &BTreeSet<ItemId>) -> Result<(), Failure> {
         let fields = ["name", "price", "stock", "revision"];
-        let (mut items, mut revisions) = (HashMap::new(), HashMap::new());
-        let take = |record: &RawDocument| {
-            if let Some(id) = object_id(record, "_id") {
-                items.insert(id.into(), stored_item(record));
-                revisions.insert(id, revision(record));
-            }
-        };
-        self.by_ids(Collection::Items.name(), "_id", ids(wanted, |id| id.0), &fields, take).await?;
+        let mut items = HashMap::new();
+        self.read(Collection::Items, ids(wanted, |id| id.0), &fields, |id, record| {
+            items.insert(id.into(), stored_item(record));
+        })
+        .await?;
         self.loaded.snapshot.items = items;
-        self.loaded.revisions.extend(revisions);
         Ok(())
     }
 
     async fn invoices(&mut self, wanted: &BTreeSet<InvoiceId>) -> Result<(), Failure> {
         let purchased = self.purchased(wanted).await?;
         let fields = ["totalAmount", "paidAmount", "clientCustomerId", "clientCustomerPhone", "revision"];
-        let (mut invoices, mut revisions) = (HashMap::new(), HashMap::new());
+        let mut invoices = HashMap::new();
+        self.read(Collection::Invoices, ids(wanted, |id| id.0), &fields, |id, record| {
+            invoices.insert(id.into(), stored_invoice(record, purchased.contains(&InvoiceId(id))));
+        })
+        .await?;
+        self.loaded.snapshot.invoices = invoices;
+        Ok(())
+    }
+
+    /// Records that may be changed, and what changing them needs to know.
+    async fn read(
+        &mut self,
+        collection: Collection,
+        ids: Vec<ObjectId>,
+        fields: &[&str],
+        mut take: impl FnMut(ObjectId, &RawDocument) + Send,
+    ) -> Result<(), Failure> {
+        let (mut revisions, mut records, extent) = (HashMap::new(), Records::new(), self.extent);
+        let fields = if extent == Extent::Whole { &[] } else { fields };
         let take = |record: &RawDocument| {
             if let Some(id) = object_id(record, "_id") {
-                invoices.insert(id.into(), stored_invoice(record, purchased.contains(&InvoiceId(id))));
+                take(id, record);
                 revisions.insert(id, revision(record));
+                if extent == Extent::Whole {
+                    records.insert((collection, id), record.as_bytes().to_vec());
+                }
             }
         };
-        self.by_ids(Collection::Invoices.name(), "_id", ids(wanted, |id| id.0), &fields, take).await?;
-        self.loaded.snapshot.invoices = invoices;
+        self.by_ids(collection.name(), "_id", ids, fields, take).await?;
         self.loaded.revisions.extend(revisions);
+        self.loaded.records.extend(records);
         Ok(())
     }
 
@@ -213,6 +252,7 @@ impl Loader<'_> {
         Ok(())
     }
 
+    /// Reads these fields, or all if none is named.
     async fn find(
         &mut self,
         collection: &str,
@@ -236,6 +276,11 @@ fn object_id(record: &RawDocument, field: &str) -> Option<ObjectId> {
 
 fn revision(record: &RawDocument) -> Bson {
     record.get("revision").ok().flatten().and_then(|value| Bson::try_from(value).ok()).unwrap_or(Bson::Null)
+}
+
+fn lineage(record: &RawDocument) -> Option<Lineage> {
+    let stored = Bson::try_from(record.get("lineage").ok()??).ok()?;
+    bson::deserialize_from_bson(stored).ok()
 }
 
 /// A whole number, whichever of BSON's number types it has.

@@ -10,6 +10,7 @@ mod connection;
 mod dataset;
 mod error;
 mod find;
+mod histories;
 mod indexes;
 mod intent;
 mod load;
@@ -29,22 +30,30 @@ use tokio::time::timeout;
 
 pub use options::{MongoOptions, check_url};
 
+use super::cache::{Commit, DatasetCache, Known};
+use super::gather::Gathered;
+use super::pull::Reading;
 use super::records::{OwnTable, Table};
-use super::{ExecuteError, Health, Outcome, Store, StoreError};
-use crate::dataset::Dataset;
-use crate::model::ClientId;
-use crate::plan::{Planner, ReadSet, Snapshot};
+use super::{Data, ExecuteError, Health, Moment, Outcome, Pull, Store, StoreError, Wanted};
+use crate::dataset::Records;
+use crate::model::{ClientId, Cursor, Lineage, StoreId};
+use crate::plan::{Plan, Planner, ReadSet, Receipt, Snapshot};
 use client_queue::{ClientQueue, Gate};
 use connection::{Connection, Deployment};
+use dataset::{At, Reader};
+use histories::Histories;
+use load::{Counter, Extent};
 use orphans::Orphans;
 use topology::Topology;
 
 /// Our own collections, beside those of [`crate::model::Collection`]: each client's counter, receipts, what
-/// local ids stand for, and on a lone mongod the intents.
+/// local ids stand for, on a lone mongod the intents, and who the store is.
 const CLIENTS: &str = "syncclients";
 const RECEIPTS: &str = "syncreceipts";
 const LOCAL_IDS: &str = "synclocalids";
 const INTENTS: &str = "syncintents";
+/// One document, the identity of this store.
+const STORE: &str = "syncstore";
 /// Another service's collection, in which dealers are looked up.
 const DEALERS: &str = "dealers";
 
@@ -72,6 +81,17 @@ pub struct MongoStore {
     batches: Arc<ClientQueue>,
     datasets: Gate,
     orphans: Arc<Orphans>,
+    histories: Histories,
+    /// `None` where others write too.
+    cache: Option<DatasetCache>,
+    stream_above: usize,
+}
+
+/// What came of a batch in the database.
+struct Executed {
+    outcome: Outcome,
+    /// How it moved the client's books, if it did.
+    commit: Option<Commit>,
 }
 
 impl MongoStore {
@@ -86,9 +106,19 @@ impl MongoStore {
         check_url(&options.url).map_err(StoreError::Internal)?;
         let batches = Arc::new(ClientQueue::new(BATCHES_AT_ONCE, MOST_WAITING));
         let orphans = Arc::<Orphans>::default();
+        let cache = options.sole_writer.then(|| DatasetCache::new(options.memory.cache));
+        let stream_above = options.memory.stream_above;
         let connection = Connection::begin(options, Arc::clone(&batches), Arc::clone(&orphans));
         connection.begun().await?;
-        Ok(Self { connection, batches, datasets: Gate::new(DATASETS_AT_ONCE, MOST_WAITING), orphans })
+        Ok(Self {
+            connection,
+            batches,
+            datasets: Gate::new(DATASETS_AT_ONCE, MOST_WAITING),
+            orphans,
+            histories: Histories::new(),
+            cache,
+            stream_above,
+        })
     }
 
     /// Waits until the database is in use.
@@ -117,30 +147,95 @@ impl MongoStore {
 
     async fn execute_in_turn(&self, client: &ClientId, planner: &dyn Planner) -> Result<Outcome, ExecuteError> {
         let _turn = within(LONGEST_WAIT, self.batches.turn(client.object_id())).await?;
-        within(WORK_DEADLINE, async {
-            let deployment = self.deployment().await?;
-            match deployment.topology {
-                Topology::Transactional => transaction::execute(&deployment.db, &self.orphans, client, planner).await,
-                Topology::Standalone => standalone::execute(&deployment.db, client, planner).await,
+        // Asked before the work, so that nothing of an earlier time of the database is kept for a later one.
+        let epoch = self.connection.epoch();
+        let history = self.histories.of(epoch, *client);
+        let extent = if self.cache.is_some() { Extent::Whole } else { Extent::Needed };
+        let executed = within(WORK_DEADLINE, async {
+            let Deployment { db, topology, .. } = &*self.deployment().await?;
+            match topology {
+                Topology::Transactional => {
+                    transaction::execute(db, &self.orphans, client, history, extent, planner).await
+                }
+                Topology::Standalone => standalone::execute(db, client, history, extent, planner).await,
             }
-        })
-        .await
+        });
+        let Executed { outcome, commit } = executed.await?;
+        if let (Some(cache), Some(commit)) = (&self.cache, commit) {
+            cache.commit(epoch, *client, commit);
+        }
+        Ok(outcome)
     }
 
-    async fn dataset_in_turn(&self, client: &ClientId) -> Result<Dataset, StoreError> {
-        let client = client.object_id();
-        match self.connection.current()?.topology {
-            Topology::Transactional => {
-                let _passed = self.datasets.pass().await?;
-                dataset::snapshot(&self.deployment().await?.db, client).await
-            }
-            Topology::Standalone => {
-                let _turn = self.batches.turn(client).await?;
-                let db = &self.deployment().await?.db;
-                standalone::finish_pending(db, client).await?;
-                dataset::plain(db, client).await
-            }
+    async fn dataset_in_turn(
+        &self,
+        client: &ClientId,
+        wanted: Wanted,
+        after: Option<Moment>,
+    ) -> Result<Pull, StoreError> {
+        let epoch = self.connection.epoch();
+        if let (Some(cache), Some(after)) = (&self.cache, after)
+            && let Some(known) = cache.reached(epoch, *client, after.position)
+        {
+            return Ok(known.pull(self.connection.current()?.store, *client, wanted));
         }
+        let lone = self.connection.current()?.topology == Topology::Standalone;
+        let (mut turn, mut passed) = (None, None);
+        match lone {
+            true => turn = Some(self.batches.turn(client.object_id()).await?),
+            false => passed = Some(self.datasets.pass().await?),
+        }
+        let deployment = self.deployment().await?;
+        if lone {
+            standalone::finish_pending(&deployment.db, client.object_id()).await?;
+        }
+        let reader =
+            Reader { db: deployment.db.clone(), client: client.object_id(), lone, stream_above: self.stream_above };
+        let pull = self.read(&reader, epoch, deployment.store, client, wanted, after).await;
+        drop((turn.take(), passed.take()));
+        pull
+    }
+
+    async fn read(
+        &self,
+        reader: &Reader,
+        epoch: u64,
+        store: StoreId,
+        client: &ClientId,
+        wanted: Wanted,
+        after: Option<Moment>,
+    ) -> Result<Pull, StoreError> {
+        let after = after.filter(|after| after.time > 0).map(|after| At::of(after.time));
+        let ((counter, at), gathered) = match (wanted, after) {
+            // The time is known, and what to read too.
+            (Wanted::Full(_), Some(at)) if !reader.lone => {
+                let (counter, all) = tokio::try_join!(reader.counter(Some(at)), reader.all(Some(at)))?;
+                (counter, Some(all))
+            }
+            (_, after) => (reader.counter(after).await?, None),
+        };
+        let position = counter.position();
+        if let Some(known) = self.cache.as_ref().and_then(|cache| cache.at(epoch, *client, position)) {
+            return Ok(known.pull(store, *client, wanted));
+        }
+        let reading = wanted.reading(store, counter.revision, &counter.lineage);
+        let gathered = match (reading, gathered) {
+            (Reading::Nothing, _) => None,
+            (_, Some(gathered)) => Some(gathered),
+            (Reading::Full(_), None) => Some(reader.all(at).await?),
+            (Reading::Since(revision), None) => Some(reader.changed_since(at, revision).await?),
+        };
+        if let (Some(cache), Reading::Full(_), Some(Gathered::Whole(dataset))) = (&self.cache, reading, &gathered) {
+            let known = Known { position, lineage: Arc::new(counter.lineage), dataset: dataset.clone() };
+            cache.keep(epoch, *client, known);
+        }
+        Ok(Pull {
+            cursor: Cursor { store, client: *client, position },
+            mode: reading.mode(),
+            data: gathered.map_or(Data::Nothing, Gathered::into_data),
+            moment: Moment { position, time: at.map_or(0, At::time) },
+            exact: self.cache.is_some(),
+        })
     }
 
     async fn snapshot_in_turn(&self, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
@@ -182,8 +277,9 @@ impl Store for MongoStore {
         read.inspect_err(|error| self.doubt(error))
     }
 
-    async fn dataset(&self, client: &ClientId) -> Result<Dataset, StoreError> {
-        within(DATASET_DEADLINE, self.dataset_in_turn(client)).await.inspect_err(|error| self.doubt(error))
+    async fn dataset(&self, client: &ClientId, wanted: Wanted, after: Option<Moment>) -> Result<Pull, StoreError> {
+        let pull = within(DATASET_DEADLINE, self.dataset_in_turn(client, wanted, after)).await;
+        pull.inspect_err(|error| self.doubt(error))
     }
 
     fn epoch(&self) -> u64 {
@@ -194,6 +290,32 @@ impl Store for MongoStore {
         let deployment = self.connection.current()?;
         within(PING_DEADLINE, deployment.confirm()).await.inspect_err(|error| self.doubt(error))?;
         Ok(Health { engine: "mongodb", transactional: deployment.topology == Topology::Transactional })
+    }
+}
+
+impl Executed {
+    /// What was done before, or needs nothing to be done.
+    fn nothing(receipt: Receipt, replayed: bool, counter: &Counter) -> Self {
+        let moment = Moment { position: counter.position(), time: 0 };
+        Self { outcome: Outcome { receipt, replayed, moment }, commit: None }
+    }
+
+    /// A plan that was written in books that stood at `counter`. It begins a history, or goes on with one.
+    fn wrote(plan: Plan, counter: &Counter, begun: Option<Lineage>, records: Records) -> Self {
+        if plan.writes.is_empty() {
+            return Self::nothing(plan.receipt, false, counter);
+        }
+        let lineage = begun.unwrap_or_else(|| counter.lineage.clone());
+        let (before, after) = (counter.position(), lineage.at(plan.receipt.revision));
+        let commit = Commit { before, after, lineage: Arc::new(lineage), records };
+        let moment = Moment { position: after, time: 0 };
+        Self { outcome: Outcome { receipt: plan.receipt, replayed: false, moment }, commit: Some(commit) }
+    }
+
+    /// With the time at which it was certain.
+    fn at(mut self, time: Option<bson::Timestamp>) -> Self {
+        self.outcome.moment.time = time.map_or(0, |time| At(time).time());
+        self
     }
 }
 

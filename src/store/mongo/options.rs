@@ -6,7 +6,7 @@ use std::time::Duration;
 use mongodb::error::ErrorKind;
 use mongodb::options::{ClientOptions, ConnectionString, ReadPreference, SelectionCriteria};
 
-use crate::store::StoreError;
+use crate::store::{DatasetMemory, StoreError};
 
 /// The name under which the server's connections show in the database's logs.
 pub(super) const APP_NAME: &str = "viveka-sync";
@@ -20,6 +20,10 @@ pub struct MongoOptions {
     pub database: String,
     /// For how many days receipts are kept; 0 keeps them for ever.
     pub receipt_days: u32,
+    /// Whether nobody but servers like this one writes to a client's dataset.
+    pub sole_writer: bool,
+    /// How much memory datasets may take.
+    pub memory: DatasetMemory,
 }
 
 /// Checks a connection string without any I/O.
@@ -66,6 +70,8 @@ impl fmt::Debug for MongoOptions {
             .field("url", &url.split('?').next().unwrap_or_default())
             .field("database", &self.database)
             .field("receipt_days", &self.receipt_days)
+            .field("sole_writer", &self.sole_writer)
+            .field("memory", &self.memory)
             .finish()
     }
 }
@@ -111,7 +117,14 @@ mod tests {
     #[test]
     fn debug_hides_the_credentials() {
         let url = "mongodb://user:s3cret@localhost/db?tlsCertificateKeyFilePassword=s3cret".to_owned();
-        let shown = format!("{:?}", MongoOptions { url, database: "vivekaDB".into(), receipt_days: 400 });
+        let options = MongoOptions {
+            url,
+            database: "vivekaDB".into(),
+            receipt_days: 400,
+            sole_writer: false,
+            memory: DatasetMemory { cache: 0, stream_above: 0 },
+        };
+        let shown = format!("{options:?}");
         assert!(shown.contains("mongodb://***@localhost/db") && !shown.contains("s3cret"), "{shown}");
     }
 }

@@ -15,39 +15,55 @@ use mongodb::Database;
 
 use super::client_queue::ClientQueue;
 use super::error::{DOCUMENT_VALIDATION_FAILURE, DUPLICATE_KEY, Failure, describe};
+use super::histories::History;
 use super::intent::{Intent, Step, pending, sweep_parts};
-use super::load::{Counter, load};
+use super::load::{Counter, Extent, load};
 use super::update::{Refused, journaled, update};
-use super::{CLIENTS, RECEIPTS};
+use super::{CLIENTS, Executed, RECEIPTS};
+use crate::dataset::Records;
 use crate::failpoint::{self, Point};
 use crate::model::ClientId;
-use crate::plan::{Decision, Plan, Planner, ReadSet, Reject, Snapshot};
-use crate::store::records::{Change, ChangeKind, document};
-use crate::store::{ExecuteError, Outcome, StoreError};
+use crate::plan::{Decision, Plan, Planner, ReadSet, Receipt, Reject, Snapshot};
+use crate::store::records::{Change, ChangeKind, changes, document, written};
+use crate::store::{ExecuteError, StoreError};
 
 /// Loads, plans and commits one batch.
-pub(super) async fn execute(db: &Database, client: &ClientId, planner: &dyn Planner) -> Result<Outcome, ExecuteError> {
+pub(super) async fn execute(
+    db: &Database,
+    client: &ClientId,
+    history: History<'_>,
+    extent: Extent,
+    planner: &dyn Planner,
+) -> Result<Executed, ExecuteError> {
     let reads = planner.reads();
     loop {
         finish_pending(db, client.object_id()).await?;
         let counter = Counter::load(db, None, client.object_id()).await.map_err(StoreError::from)?;
-        let loaded = load(db, None, client, counter, &reads).await?;
+        let loaded = load(db, None, client, &counter, &reads, extent).await?;
         failpoint::reached(Point::BeforePlanning);
         let plan = match planner.plan(&loaded.snapshot)? {
             Decision::Commit(plan) => plan,
-            Decision::Replay(receipt) => return Ok(Outcome { receipt: *receipt, replayed: true }),
+            Decision::Replay(receipt) => return Ok(Executed::nothing(*receipt, true, &counter)),
         };
         failpoint::reached(Point::AfterPlanning);
         if plan.writes.is_empty() {
-            return Ok(remember_only(db, client, *plan).await?);
+            let receipt = remember_only(db, client, *plan).await?;
+            return Ok(Executed::nothing(receipt, false, &counter));
         }
-        let mut intent = Intent::new(client, &plan, &loaded.revisions)?;
+        let begun = history.begun(&counter);
+        let changes = changes(client, &plan)?;
+        let records = if extent == Extent::Whole { written(&changes, &loaded.records)? } else { Records::new() };
+        let mut intent = Intent::new(client, &plan, changes, begun.clone(), &loaded.revisions)?;
         if intent.store(db).await.map_err(StoreError::from)? {
             let applied = apply(db, &intent).await.map_err(unfinished)?;
             failpoint::reached(Point::AfterCommit);
             remove(db, &intent).await;
             return match applied {
-                Applied::Whole => Ok(Outcome { receipt: plan.receipt, replayed: false }),
+                Applied::Whole => {
+                    let executed = Executed::wrote(*plan, &counter, begun, records);
+                    history.saw(executed.outcome.moment.position);
+                    Ok(executed)
+                }
                 Applied::Withdrawn(refusal) => {
                     tracing::warn!(%client, why = refusal.why, "withdrew a batch");
                     Err(Reject::by_the_database(&plan.receipt, refusal.record).into())
@@ -62,16 +78,17 @@ pub(super) async fn execute(db: &Database, client: &ClientId, planner: &dyn Plan
 pub(super) async fn snapshot(db: &Database, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
     finish_pending(db, client.object_id()).await?;
     let counter = Counter::load(db, None, client.object_id()).await?;
-    Ok(load(db, None, client, counter, reads).await.map_err(Failure::of_the_store)?.snapshot)
+    let loaded = load(db, None, client, &counter, reads, Extent::Needed).await;
+    Ok(loaded.map_err(Failure::of_the_store)?.snapshot)
 }
 
 /// Keeps the receipt of a batch that has nothing to write. One document needs no intent.
-async fn remember_only(db: &Database, client: &ClientId, plan: Plan) -> Result<Outcome, StoreError> {
+async fn remember_only(db: &Database, client: &ClientId, plan: Plan) -> Result<Receipt, StoreError> {
     if let Some(receipt) = plan.remember {
         let statement = remember(client.object_id(), &document(&receipt)?);
         run(db, RECEIPTS, &[statement], &["clientId", "key"]).await.map_err(not_now)?;
     }
-    Ok(Outcome { receipt: plan.receipt, replayed: false })
+    Ok(plan.receipt)
 }
 
 /// Finishes the batches of a client that were decided and not applied.
@@ -237,6 +254,9 @@ fn count(intent: &Intent) -> Document {
     let mut set = doc! { "revision": intent.revision() };
     if let Some(next) = intent.next_invoice() {
         set.insert("nextInvoice", next);
+    }
+    if let Some(lineage) = intent.lineage() {
+        set.insert("lineage", lineage);
     }
     let earlier = doc! { "$not": { "$gte": intent.revision() } };
     doc! { "q": { "_id": intent.client(), "revision": earlier }, "u": { "$set": set }, "upsert": true }

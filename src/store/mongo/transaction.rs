@@ -13,16 +13,18 @@ use mongodb::{ClientSession, Database};
 
 use super::backoff::Backoff;
 use super::error::{DOCUMENT_VALIDATION_FAILURE, DUPLICATE_KEY, Failure, WRITE_CONFLICT, code, describe};
-use super::load::{Counter, load};
+use super::histories::History;
+use super::load::{Counter, Extent, load};
 use super::orphans::Orphans;
 use super::update::update;
-use super::{CLIENTS, RECEIPTS};
+use super::{CLIENTS, Executed, RECEIPTS};
 use crate::clock;
+use crate::dataset::Records;
 use crate::failpoint::{self, Point};
-use crate::model::ClientId;
+use crate::model::{ClientId, Lineage};
 use crate::plan::{Decision, Plan, Planner, ReadSet, Receipt, Reject, Snapshot, StoredReceipt};
-use crate::store::records::{Change, ChangeKind, changes, document};
-use crate::store::{ExecuteError, Outcome, StoreError};
+use crate::store::records::{Change, ChangeKind, bson, changes, document, written};
+use crate::store::{ExecuteError, StoreError};
 
 /// For how long a client's document may be held by another transaction before somebody looks whether
 /// the holder is alive. Transactions take milliseconds.
@@ -35,14 +37,16 @@ pub(super) async fn execute(
     db: &Database,
     orphans: &Orphans,
     client: &ClientId,
+    history: History<'_>,
+    extent: Extent,
     planner: &dyn Planner,
-) -> Result<Outcome, ExecuteError> {
+) -> Result<Executed, ExecuteError> {
     let reads = planner.reads();
     let mut session = db.client().start_session().await.map_err(StoreError::from)?;
     let _at_work = orphans.at_work(&session);
     let (begin, mut backoff) = (Instant::now(), Backoff::new());
     loop {
-        let error = match attempt(db, &mut session, client, planner, &reads).await {
+        let error = match attempt(db, &mut session, client, history, extent, planner, &reads).await {
             Ok(outcome) => return Ok(outcome),
             Err(Failure::Overtaken(error)) => error,
             Err(Failure::Driver(error)) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => error,
@@ -98,7 +102,7 @@ async fn read(
     reads: &ReadSet,
 ) -> Result<Snapshot, Failure> {
     let counter = Counter::load(db, Some(&mut *session), client.object_id()).await?;
-    Ok(load(db, Some(&mut *session), client, counter, reads).await?.snapshot)
+    Ok(load(db, Some(&mut *session), client, &counter, reads, Extent::Needed).await?.snapshot)
 }
 
 async fn begin(session: &mut ClientSession) -> Result<(), Failure> {
@@ -109,56 +113,65 @@ async fn begin(session: &mut ClientSession) -> Result<(), Failure> {
 /// What a transaction came to before its end.
 enum Filled {
     /// Everything is written, and the commit is outstanding.
-    Written(Receipt),
+    Written(Executed),
     /// There is nothing to write, and this is the answer. Even that needs the commit: what was read may so far
     /// be known to this member alone, and only what a majority has confirmed may be told.
-    Nothing(Result<Outcome, Reject>),
+    Nothing(Result<Executed, Reject>),
 }
 
 async fn attempt(
     db: &Database,
     session: &mut ClientSession,
     client: &ClientId,
+    history: History<'_>,
+    extent: Extent,
     planner: &dyn Planner,
     reads: &ReadSet,
-) -> Result<Outcome, Failure> {
+) -> Result<Executed, Failure> {
     begin(session).await?;
-    match fill(db, session, client, planner, reads).await {
-        Ok(Filled::Written(receipt)) => {
+    let executed = match fill(db, session, client, history, extent, planner, reads).await {
+        Ok(Filled::Written(executed)) => {
             commit(session).await?;
             failpoint::reached(Point::AfterCommit);
-            Ok(Outcome { receipt, replayed: false })
+            executed
         }
         Ok(Filled::Nothing(answer)) => {
             commit(session).await?;
-            Ok(answer?)
+            answer?
         }
         Err(failure) => {
             session.abort_transaction().await?;
-            Err(failure)
+            return Err(failure);
         }
-    }
+    };
+    history.saw(executed.outcome.moment.position);
+    Ok(executed.at(session.operation_time()))
 }
 
 async fn fill(
     db: &Database,
     session: &mut ClientSession,
     client: &ClientId,
+    history: History<'_>,
+    extent: Extent,
     planner: &dyn Planner,
     reads: &ReadSet,
 ) -> Result<Filled, Failure> {
     // First of all, so that two batches of one client meet here and nowhere else.
     let counter = bump(db, session, client).await?;
-    let loaded = load(db, Some(&mut *session), client, counter, reads).await?;
+    let loaded = load(db, Some(&mut *session), client, &counter, reads, extent).await?;
     failpoint::reached(Point::BeforePlanning);
     let answer = match planner.plan(&loaded.snapshot) {
         Ok(Decision::Commit(plan)) if !plan.is_empty() => {
             failpoint::reached(Point::AfterPlanning);
-            write(db, session, client, &plan).await?;
-            return Ok(Filled::Written(plan.receipt));
+            let changes = changes(client, &plan)?;
+            let records = if extent == Extent::Whole { written(&changes, &loaded.records)? } else { Records::new() };
+            let begun = if plan.writes.is_empty() { None } else { history.begun(&counter) };
+            write(db, session, client, &plan, changes, begun.as_ref()).await?;
+            return Ok(Filled::Written(Executed::wrote(*plan, &counter, begun, records)));
         }
-        Ok(Decision::Commit(plan)) => Ok(Outcome { receipt: plan.receipt, replayed: false }),
-        Ok(Decision::Replay(receipt)) => Ok(Outcome { receipt: *receipt, replayed: true }),
+        Ok(Decision::Commit(plan)) => Ok(Executed::nothing(plan.receipt, false, &counter)),
+        Ok(Decision::Replay(receipt)) => Ok(Executed::nothing(*receipt, true, &counter)),
         Err(reject) => Err(reject),
     };
     put_back(db, session, client, counter).await?;
@@ -196,8 +209,15 @@ async fn put_back(
     set(db, session, CLIENTS, &[doc! { "q": own, "u": { "$set": { "revision": counter.revision.0 } } }]).await
 }
 
-async fn write(db: &Database, session: &mut ClientSession, client: &ClientId, plan: &Plan) -> Result<(), Failure> {
-    for (collection, writes) in by_collection(client, changes(client, plan)?) {
+async fn write(
+    db: &Database,
+    session: &mut ClientSession,
+    client: &ClientId,
+    plan: &Plan,
+    changes: Vec<Change>,
+    begun: Option<&Lineage>,
+) -> Result<(), Failure> {
+    for (collection, writes) in by_collection(client, changes) {
         if !writes.inserts.is_empty() {
             let records: Vec<_> = writes.inserts.iter().map(|record| record.get_object_id("_id").ok()).collect();
             let insert = db.collection::<Document>(collection).insert_many(writes.inserts).session(&mut *session).await;
@@ -207,6 +227,9 @@ async fn write(db: &Database, session: &mut ClientSession, client: &ClientId, pl
         failpoint::reached(Point::MidApply);
     }
     let mut counter = Document::new();
+    if let Some(lineage) = begun {
+        counter.insert("lineage", bson(lineage)?);
+    }
     counter.extend(plan.next_invoice.map(|next| ("nextInvoice".to_owned(), next.into())));
     if plan.writes.is_empty() {
         // Only a receipt is written, and that takes no revision.

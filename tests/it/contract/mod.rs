@@ -26,7 +26,7 @@ macro_rules! contract_suite {
 }
 
 contract_suite! {
-    embedded, replica_set, lone_mongod;
+    embedded, replica_set, sole_writer, lone_mongod;
     [
         a_reject_writes_nothing,
         all_of_a_plan_is_written,
@@ -42,7 +42,6 @@ contract_suite! {
         reopening_keeps_the_data,
         the_dataset_is_in_id_order,
         the_dataset_is_consistent_under_concurrent_writes,
-        amounts_are_doubles_at_rest,
         the_store_says_what_it_is,
     ]
 }

@@ -11,7 +11,7 @@ use viveka_sync::model::{ClientId, IdempotencyKey};
 use viveka_sync::plan::{Idempotent, Planner, SyncPlanner};
 use viveka_sync::store::embedded::EmbeddedStore;
 use viveka_sync::store::mongo::{MongoOptions, MongoStore};
-use viveka_sync::store::{ExecuteError, Outcome, Store};
+use viveka_sync::store::{DatasetMemory, ExecuteError, Outcome, Store};
 
 use crate::harness::{Mongod, Topology, unique_name};
 
@@ -23,8 +23,10 @@ pub struct Subject {
 
 enum Place {
     Directory(PathBuf, #[expect(dead_code, reason = "goes away with the subject")] TempDir),
-    Database { url: String, name: String },
+    Database { url: String, name: String, sole_writer: bool },
 }
+
+const MEMORY: DatasetMemory = DatasetMemory { cache: 64 << 20, stream_above: 8 << 20 };
 
 impl Subject {
     pub async fn embedded() -> Self {
@@ -33,16 +35,20 @@ impl Subject {
     }
 
     pub async fn replica_set() -> Self {
-        Self::mongo(Topology::ReplicaSet).await
+        Self::mongo(Topology::ReplicaSet, false).await
+    }
+
+    pub async fn sole_writer() -> Self {
+        Self::mongo(Topology::ReplicaSet, true).await
     }
 
     pub async fn lone_mongod() -> Self {
-        Self::mongo(Topology::Lone).await
+        Self::mongo(Topology::Lone, false).await
     }
 
-    async fn mongo(topology: Topology) -> Self {
+    async fn mongo(topology: Topology, sole_writer: bool) -> Self {
         let mongod = tokio::task::spawn_blocking(move || Mongod::shared(topology)).await.unwrap();
-        Self::at(Place::Database { url: mongod.url(), name: unique_name("contract") }).await
+        Self::at(Place::Database { url: mongod.url(), name: unique_name("contract"), sole_writer }).await
     }
 
     async fn at(place: Place) -> Self {
@@ -73,9 +79,15 @@ impl Subject {
 impl Place {
     async fn open(&self) -> Arc<dyn Store> {
         match self {
-            Self::Directory(directory, _) => Arc::new(EmbeddedStore::open(directory, 400).unwrap()),
-            Self::Database { url, name } => {
-                let options = MongoOptions { url: url.clone(), database: name.clone(), receipt_days: 400 };
+            Self::Directory(directory, _) => Arc::new(EmbeddedStore::open(directory, 400, MEMORY).unwrap()),
+            Self::Database { url, name, sole_writer } => {
+                let options = MongoOptions {
+                    url: url.clone(),
+                    database: name.clone(),
+                    receipt_days: 400,
+                    sole_writer: *sole_writer,
+                    memory: MEMORY,
+                };
                 let store = MongoStore::open(options).await.unwrap();
                 store.ready().await.unwrap();
                 Arc::new(store)

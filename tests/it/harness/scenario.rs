@@ -9,6 +9,7 @@ use mongodb::bson::{Document, doc, oid::ObjectId};
 use serde::Deserialize;
 use serde_json::Value;
 use viveka_sync::model::{ClientId, Collection, Revision};
+use viveka_sync::store::DatasetMemory;
 use viveka_sync::store::embedded::EmbeddedStore;
 
 use super::client::{Answer, Phone, Request};
@@ -132,7 +133,8 @@ async fn seed_mongo(mongod: &Mongod, name: &str, records: &Records) -> mongodb::
 
 /// Puts each client's records into a new embedded store, through the library.
 fn seed_embedded(data_dir: &Path, seeds: &[(String, Records)]) {
-    let store = EmbeddedStore::open(data_dir, 0).expect("a new store");
+    let store =
+        EmbeddedStore::open(data_dir, 0, DatasetMemory { cache: 0, stream_above: usize::MAX }).expect("a new store");
     for (client, records) in seeds {
         let client = ClientId::from_verified_claim(client).expect("24 hex digits");
         for (name, documents) in records {

@@ -1,0 +1,255 @@
+//! The answer to a sync or a pull: what came of the batch, then the dataset, or as much of it as was asked for.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use actix_web::HttpResponse;
+use actix_web::http::header;
+use actix_web::web::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::App;
+use super::admission::{Admitted, HeldBody};
+use super::encoding::Coding;
+use super::error::ApiError;
+use super::streamed;
+use super::synced::SyncedIds;
+use crate::batch::{Alias, Warning};
+use crate::model::{Cursor, Revision};
+use crate::plan::{IdMap, Receipt, Summary};
+use crate::store::{Data, Mode, Moment, Pull, Wanted};
+
+/// What a phone asks of the answer, beside what it asks of the books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct View {
+    /// How much of the dataset.
+    pub wanted: Wanted,
+    /// How the answer is encoded.
+    pub coding: Coding,
+}
+
+/// A finished answer, which any number of requests may share.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The JSON, encoded as it is sent.
+    pieces: Vec<Bytes>,
+    coding: Coding,
+    /// The state that its dataset shows.
+    pub cursor: Cursor,
+    /// Whether equal cursors are equal answers to a pull.
+    pub exact: bool,
+    /// Whether the batch had been committed by an earlier request.
+    pub replayed: bool,
+}
+
+/// What is to be answered.
+pub enum Shown {
+    /// All of it is there.
+    Whole(Answer),
+    /// Its dataset is read while it is sent.
+    Large(Large),
+}
+
+/// An answer whose dataset is too large to be held.
+pub struct Large {
+    /// What stands before the dataset.
+    pub head: Bytes,
+    /// The dataset.
+    pub pull: Box<Pull>,
+}
+
+/// Whose answers they are, for caches between here and the phone.
+pub const PRIVATE: &str = "private, no-cache";
+/// What an answer depends on beside its path.
+pub const VARY: &str = "Authorization, Accept-Encoding";
+
+/// Below this size an answer is not worth compressing.
+const SMALL: usize = 1 << 10;
+
+/// Reads as much of the dataset as is wanted and writes the answer, when it is the client's turn.
+///
+/// # Errors
+/// [`ApiError`] 503, or 500 for a bug.
+pub async fn show(
+    admitted: &Admitted,
+    receipt: &Receipt,
+    after: Option<Moment>,
+    view: View,
+    app: &App,
+) -> Result<Shown, ApiError> {
+    let client = admitted.client();
+    let _turn = admitted.turn_to_answer().await?;
+    admitted.hold_likely_answer()?;
+    let epoch = app.store.epoch();
+    let newest = app.replays.newest(epoch, client).await.max(receipt.revision);
+    let mut pull = app.store.dataset(&client, view.wanted, after).await?;
+    let revision = pull.cursor.position.revision;
+    if revision < newest {
+        // A member of a replica set that was just elected may not know yet what was confirmed.
+        return Err(ApiError::Unavailable("the dataset is older than what was committed".to_owned()));
+    }
+    app.replays.saw(epoch, client, revision).await;
+    let head = head(receipt, &pull)?;
+    let (cursor, exact) = (pull.cursor, pull.exact);
+    let plain = |pieces| Answer { pieces, coding: Coding::Identity, cursor, exact, replayed: false };
+    match std::mem::replace(&mut pull.data, Data::Nothing) {
+        data @ Data::Stream(_) => {
+            admitted.hold(head.len() + app.limits.stream_footprint())?;
+            Ok(Shown::Large(Large { head, pull: Box::new(Pull { data, ..pull }) }))
+        }
+        Data::Ready(pieces) => {
+            let closing = Bytes::from_static(b"}");
+            let pieces = std::iter::once(head).chain(pieces).chain([closing]).collect();
+            plain(pieces).encoded(view.coding, admitted, app).await.map(Shown::Whole)
+        }
+        Data::Nothing => plain(vec![head]).encoded(view.coding, admitted, app).await.map(Shown::Whole),
+    }
+}
+
+impl Answer {
+    /// The client's revision that its dataset shows.
+    pub fn revision(&self) -> Revision {
+        self.cursor.position.revision
+    }
+
+    /// The same for a request whose batch had been committed before, if it had.
+    pub fn or_replayed(self, replayed: bool) -> Self {
+        Self { replayed: self.replayed || replayed, ..self }
+    }
+
+    /// Its bytes.
+    pub fn pieces(&self) -> &[Bytes] {
+        &self.pieces
+    }
+
+    /// Its length, in bytes.
+    pub fn length(&self) -> usize {
+        self.pieces.iter().map(Bytes::len).sum()
+    }
+
+    /// Encoded once, for all who share it.
+    async fn encoded(self, coding: Coding, admitted: &Admitted, app: &App) -> Result<Self, ApiError> {
+        let length = self.length();
+        admitted.hold_answer(length)?;
+        if coding == Coding::Identity || length < SMALL {
+            return Ok(self);
+        }
+        // Nothing that is worth it grows; what does not shrink takes a little more.
+        admitted.hold(2 * length)?;
+        let pieces = self.pieces;
+        let encoded = app.compute(admitted, move || coding.encode(&pieces)).await?;
+        let encoded = Bytes::from(encoded.map_err(|e| ApiError::Internal(e.to_string()))?);
+        admitted.hold(encoded.len())?;
+        Ok(Self { pieces: vec![encoded], coding, ..self })
+    }
+
+    /// As HTTP. The request holds its memory until it is sent.
+    ///
+    /// # Errors
+    /// [`ApiError::Overloaded`].
+    pub fn respond(self, etag: Option<&str>, admitted: Admitted) -> Result<HttpResponse, ApiError> {
+        admitted.hold(self.length())?;
+        let mut response = begin(self.coding, self.replayed, etag);
+        Ok(response.body(HeldBody::new(self.pieces, admitted)))
+    }
+}
+
+impl Shown {
+    /// As HTTP.
+    ///
+    /// # Errors
+    /// [`ApiError::Overloaded`].
+    pub fn respond(
+        self,
+        replayed: bool,
+        coding: Coding,
+        etag: Option<&str>,
+        admitted: Admitted,
+        app: &App,
+    ) -> Result<HttpResponse, ApiError> {
+        match self {
+            Self::Whole(answer) => answer.or_replayed(replayed).respond(etag, admitted),
+            Self::Large(Large { head, pull }) => {
+                let mut response = begin(coding, replayed, etag);
+                Ok(response.body(streamed::body(head, pull.data, coding, admitted, app)))
+            }
+        }
+    }
+}
+
+fn begin(coding: Coding, replayed: bool, etag: Option<&str>) -> actix_web::HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response.content_type("application/json").insert_header((header::VARY, VARY));
+    if let Some(name) = coding.name() {
+        response.insert_header((header::CONTENT_ENCODING, name));
+    }
+    if replayed {
+        response.insert_header(("Idempotency-Replayed", "true"));
+    }
+    if let Some(etag) = etag {
+        response.insert_header((header::ETAG, etag)).insert_header((header::CACHE_CONTROL, PRIVATE));
+    }
+    response
+}
+
+/// All of the answer but `data`, in the order of the contract.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Head<'a> {
+    success: bool,
+    message: &'a str,
+    summary: Summary,
+    synced: SyncedIds,
+    id_map: Maps,
+    warnings: Vec<Value>,
+    revision: Revision,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+    data_mode: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    full_sync_reason: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Maps {
+    items: BTreeMap<String, String>,
+    invoices: BTreeMap<String, String>,
+    payments: BTreeMap<String, String>,
+}
+
+/// The JSON before the dataset; all of it, if there is none. A pull has no revision of its own and tells the
+/// dataset's. Whoever does not hear of the dataset must not move its cursor.
+fn head(receipt: &Receipt, pull: &Pull) -> Result<Bytes, ApiError> {
+    let own = receipt.revision;
+    let (data_mode, reason) = match pull.mode {
+        Mode::None => ("none", None),
+        Mode::Full(reason) => ("full", Some(reason.code())),
+        Mode::Delta => ("delta", None),
+    };
+    let head = Head {
+        success: true,
+        message: "Sync completed successfully",
+        summary: receipt.summary,
+        synced: SyncedIds::from(&receipt.synced),
+        id_map: maps(&receipt.id_map),
+        warnings: receipt.warnings.iter().map(Warning::to_json).collect(),
+        revision: if own == Revision::default() { pull.cursor.position.revision } else { own },
+        cursor: (pull.mode != Mode::None).then(|| pull.cursor.to_string()),
+        data_mode,
+        full_sync_reason: reason,
+    };
+    let mut out = serde_json::to_vec(&head).map_err(|e| ApiError::Internal(e.to_string()))?;
+    if pull.mode != Mode::None {
+        out.pop();
+        out.extend_from_slice(b",\"data\":");
+    }
+    Ok(out.into())
+}
+
+fn maps(ids: &IdMap) -> Maps {
+    fn map(pairs: &[(Alias, impl Display)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(alias, id)| (alias.to_string(), id.to_string())).collect()
+    }
+    Maps { items: map(&ids.items), invoices: map(&ids.invoices), payments: map(&ids.payments) }
+}

@@ -1,0 +1,98 @@
+//! Answers that are sent while they are read.
+
+use actix_web::body::{BodyStream, BoxBody, MessageBody};
+use actix_web::web::Bytes;
+use futures_util::{StreamExt, stream};
+use tokio::sync::mpsc::{self, Sender};
+use tracing::Instrument;
+
+use super::App;
+use super::admission::Admitted;
+use super::encoding::{Coding, Encoder};
+use super::error::ApiError;
+use crate::store::{Data, StoreError};
+
+/// What is sent in one piece, in bytes: enough to be worth a turn to compute when it is compressed.
+const PIECE: usize = 64 << 10;
+/// Pieces that wait for the phone.
+const WAITING: usize = 2;
+
+/// The body of an answer whose dataset is read as fast as the phone takes it. If that fails in the middle, the
+/// body breaks off, which HTTP tells from its end.
+pub fn body(head: Bytes, data: Data, coding: Coding, admitted: Admitted, app: &App) -> BoxBody {
+    let (pieces, taken) = mpsc::channel(WAITING);
+    let sending = Sending { admitted, app: app.clone(), pieces, waiting: Vec::new() };
+    app.tasks.spawn_on(sending.run(head, data, coding).in_current_span(), &app.runtime);
+    let taken = stream::unfold(taken, |mut taken| async { taken.recv().await.map(|piece| (piece, taken)) });
+    BodyStream::new(taken).boxed()
+}
+
+/// The body broke off. What happened is in the log.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer broke off")]
+struct BrokenOff;
+
+/// Why nothing more is sent.
+enum Ended {
+    /// The phone has gone.
+    Gone,
+    /// The dataset cannot be read to its end.
+    Failed(String),
+}
+
+struct Sending {
+    admitted: Admitted,
+    app: App,
+    pieces: Sender<Result<Bytes, BrokenOff>>,
+    waiting: Vec<u8>,
+}
+
+impl Sending {
+    async fn run(mut self, head: Bytes, data: Data, coding: Coding) {
+        if let Err(Ended::Failed(error)) = self.send(head, data, coding).await {
+            tracing::error!(error, "an answer broke off");
+            // Nobody to tell is nobody to care.
+            let _ = self.pieces.send(Err(BrokenOff)).await;
+        }
+    }
+
+    async fn send(&mut self, head: Bytes, data: Data, coding: Coding) -> Result<(), Ended> {
+        let mut encoder = Encoder::new(coding).map_err(|e| Ended::Failed(e.to_string()))?;
+        let head = stream::once(std::future::ready(Ok::<_, StoreError>(head)));
+        let data = match data {
+            Data::Stream(stream) => stream,
+            Data::Ready(pieces) => stream::iter(pieces).map(Ok).boxed(),
+            Data::Nothing => stream::empty().boxed(),
+        };
+        let closing = stream::once(std::future::ready(Ok(Bytes::from_static(b"}"))));
+        let mut parts = head.chain(data).chain(closing);
+        while let Some(part) = parts.next().await {
+            self.waiting.extend_from_slice(&part.map_err(|e| Ended::Failed(e.to_string()))?);
+            if self.waiting.len() >= PIECE {
+                encoder = self.pass_on(encoder).await?;
+            }
+        }
+        encoder = self.pass_on(encoder).await?;
+        let end = encoder.finish().map_err(|e| Ended::Failed(e.to_string()))?;
+        self.give(end).await
+    }
+
+    async fn pass_on(&mut self, mut encoder: Encoder) -> Result<Encoder, Ended> {
+        let part = std::mem::take(&mut self.waiting);
+        if let Encoder::Identity(_) = encoder {
+            self.give(part).await?;
+            return Ok(encoder);
+        }
+        let encode = move || encoder.push(&part).map(|encoded| (encoder, encoded));
+        let encoded = self.app.compute(&self.admitted, encode).await;
+        let failed = |e: ApiError| Ended::Failed(e.inside().unwrap_or("overloaded").to_owned());
+        let (encoder, encoded) = encoded.map_err(failed)?.map_err(|e| Ended::Failed(e.to_string()))?;
+        self.give(encoded).await?;
+        Ok(encoder)
+    }
+
+    async fn give(&self, piece: Vec<u8>) -> Result<(), Ended> {
+        // An empty piece would be the end of the body.
+        if piece.is_empty() { Ok(()) } else { self.pieces.send(Ok(piece.into())).await.map_err(|_| Ended::Gone) }
+    }
+}

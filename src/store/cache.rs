@@ -1,0 +1,163 @@
+//! Datasets that were read, brought up to date by the commits after them.
+//!
+//! Only for stores in which nobody else writes: there a dataset at a position and the records of the commit
+//! that follows it are the dataset at the next position. Whoever takes one says which position it must have
+//! reached, so what is here can be absent or old, and never wrong.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use moka::sync::Cache;
+
+use super::pull::{Data, Moment, Pull, Reading, Wanted};
+use crate::dataset::{Dataset, Malformed, Records};
+use crate::model::{ClientId, Cursor, Lineage, Position, StoreId};
+
+/// Datasets of many clients, bounded in bytes; the least used go first.
+#[derive(Debug)]
+pub(super) struct DatasetCache {
+    clients: Cache<(u64, ClientId), Arc<Mutex<Cached>>>,
+    most: usize,
+}
+
+/// A client's dataset with the state of its books.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub position: Position,
+    pub lineage: Arc<Lineage>,
+    pub dataset: Dataset,
+}
+
+/// What one commit did to a client's books.
+#[derive(Debug)]
+pub(super) struct Commit {
+    pub before: Position,
+    pub after: Position,
+    pub lineage: Arc<Lineage>,
+    pub records: Records,
+}
+
+#[derive(Debug)]
+struct Cached {
+    known: Known,
+    /// The commits after it, each following the one before. They are applied when somebody asks: a commit
+    /// is quick, and who reads pays.
+    commits: Vec<Commit>,
+    /// What all that takes in memory, in bytes.
+    bytes: usize,
+}
+
+impl DatasetCache {
+    /// Keeps so many bytes at most. With 0 it keeps nothing.
+    pub fn new(bytes: usize) -> Self {
+        let weigh = |_: &_, cached: &Arc<Mutex<Cached>>| u32::try_from(lock(cached).bytes).unwrap_or(u32::MAX);
+        Self { clients: Cache::builder().weigher(weigh).max_capacity(bytes as u64).build(), most: bytes }
+    }
+
+    /// The largest dataset that is worth to be kept, in bytes: some should find room together.
+    pub fn largest(&self) -> usize {
+        self.most / 3
+    }
+
+    /// Keeps what was read. `epoch` is that of the store when the reading began.
+    pub fn keep(&self, epoch: u64, client: ClientId, known: Known) {
+        let bytes = known.dataset.bytes();
+        if bytes <= self.largest() && self.most > 0 {
+            let cached = Cached { known, commits: Vec::new(), bytes };
+            self.clients.insert((epoch, client), Arc::new(Mutex::new(cached)));
+        }
+    }
+
+    /// Takes note of a commit. It is called in the order of the client's commits.
+    pub fn commit(&self, epoch: u64, client: ClientId, commit: Commit) {
+        let key = (epoch, client);
+        let Some(cached) = self.clients.get(&key) else { return };
+        let mut state = lock(&cached);
+        if state.newest() == commit.before && state.bytes + commit.bytes() <= self.largest() {
+            state.bytes += commit.bytes();
+            state.commits.push(commit);
+        } else if state.newest() != commit.after {
+            drop(state);
+            self.clients.invalidate(&key);
+        }
+    }
+
+    /// The client's dataset in this very state.
+    pub fn at(&self, epoch: u64, client: ClientId, position: Position) -> Option<Known> {
+        self.known(epoch, client).filter(|known| known.position == position)
+    }
+
+    /// The client's dataset in this state or in a later one of the same history.
+    pub fn reached(&self, epoch: u64, client: ClientId, position: Position) -> Option<Known> {
+        self.known(epoch, client).filter(|known| known.lineage.holds(position, known.position.revision))
+    }
+
+    /// Keeps nothing of a client any more.
+    pub fn forget(&self, epoch: u64, client: ClientId) {
+        self.clients.invalidate(&(epoch, client));
+    }
+
+    fn known(&self, epoch: u64, client: ClientId) -> Option<Known> {
+        let key = (epoch, client);
+        let cached = self.clients.get(&key)?;
+        let mut state = lock(&cached);
+        if state.commits.is_empty() {
+            return Some(state.known.clone());
+        }
+        match state.catch_up() {
+            Ok(()) => {
+                let known = state.known.clone();
+                drop(state);
+                // Weighs it anew.
+                self.clients.insert(key, cached);
+                Some(known)
+            }
+            Err(error) => {
+                tracing::error!(%error, "a committed record is not valid BSON");
+                drop(state);
+                self.clients.invalidate(&key);
+                None
+            }
+        }
+    }
+}
+
+impl Known {
+    /// As much of it as is wanted.
+    pub fn pull(&self, store: StoreId, client: ClientId, wanted: Wanted) -> Pull {
+        let reading = wanted.reading(store, self.position.revision, &self.lineage);
+        let data = match reading {
+            Reading::Nothing => Data::Nothing,
+            Reading::Full(_) => Data::Ready(self.dataset.pieces().collect()),
+            Reading::Since(revision) => Data::Ready(self.dataset.since(revision).pieces().collect()),
+        };
+        let position = self.position;
+        let cursor = Cursor { store, client, position };
+        Pull { cursor, mode: reading.mode(), data, moment: Moment { position, time: 0 }, exact: true }
+    }
+}
+
+impl Cached {
+    fn newest(&self) -> Position {
+        self.commits.last().map_or(self.known.position, |commit| commit.after)
+    }
+
+    fn catch_up(&mut self) -> Result<(), Malformed> {
+        let Some(last) = self.commits.last() else { return Ok(()) };
+        let (position, lineage) = (last.after, Arc::clone(&last.lineage));
+        let records: Records = self.commits.drain(..).flat_map(|commit| commit.records).collect();
+        let dataset = self.known.dataset.with(&records)?;
+        self.bytes = dataset.bytes();
+        self.known = Known { position, lineage, dataset };
+        Ok(())
+    }
+}
+
+impl Commit {
+    fn bytes(&self) -> usize {
+        self.records.values().map(|record| record.len() + size_of::<Records>()).sum()
+    }
+}
+
+fn lock(cached: &Mutex<Cached>) -> std::sync::MutexGuard<'_, Cached> {
+    cached.lock().unwrap_or_else(PoisonError::into_inner)
+}

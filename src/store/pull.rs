@@ -1,0 +1,122 @@
+//! How much of a dataset a phone wants, and what it gets.
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use super::StoreError;
+use crate::model::{Cursor, Lineage, Position, Revision, StoreId};
+
+/// How much of a client's dataset is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// Only where the client's books stand.
+    Nothing,
+    /// Everything, and why no less.
+    Full(FullReason),
+    /// The records that commits have changed since; everything, if the store cannot tell.
+    Since(Cursor),
+}
+
+/// Why a phone gets everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FullReason {
+    /// It sent no cursor.
+    NoCursor,
+    /// What it sent is no cursor, or another client's.
+    CursorUnknown,
+    /// Its cursor was made by another store.
+    CursorFromAnotherStore,
+    /// Its cursor is ahead of the store, as after a restored backup.
+    CursorAhead,
+    /// Its cursor is of a history that is not this one any more, or from before what the store remembers.
+    CursorExpired,
+}
+
+/// What a phone gets.
+pub struct Pull {
+    /// The state of the books that it shows.
+    pub cursor: Cursor,
+    /// How much of it.
+    pub mode: Mode,
+    /// The JSON of `data`.
+    pub data: Data,
+    /// When that was.
+    pub moment: Moment,
+    /// Whether equal cursors are equal datasets: nobody but this program writes.
+    pub exact: bool,
+}
+
+/// How much a phone gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing of the dataset.
+    None,
+    /// All of it, and why.
+    Full(FullReason),
+    /// What changed since its cursor.
+    Delta,
+}
+
+/// A JSON object in pieces.
+pub enum Data {
+    /// None was wanted.
+    Nothing,
+    /// All of it is here.
+    Ready(Vec<Bytes>),
+    /// It is too large to be held, and read as fast as it is taken. After an error it is not complete.
+    Stream(BoxStream<'static, Result<Bytes, StoreError>>),
+}
+
+/// A moment in the life of a store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// Where the client's books stood.
+    pub position: Position,
+    /// The database's own time, where it has one; 0 where it has none.
+    pub time: u64,
+}
+
+/// What is to be read for what is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    Nothing,
+    Full(FullReason),
+    Since(Revision),
+}
+
+impl Wanted {
+    /// What there is to read in books that stand here.
+    pub(super) fn reading(self, store: StoreId, revision: Revision, lineage: &Lineage) -> Reading {
+        match self {
+            Self::Nothing => Reading::Nothing,
+            Self::Full(reason) => Reading::Full(reason),
+            Self::Since(cursor) if cursor.store != store => Reading::Full(FullReason::CursorFromAnotherStore),
+            Self::Since(cursor) if cursor.position.revision > revision => Reading::Full(FullReason::CursorAhead),
+            Self::Since(cursor) if lineage.holds(cursor.position, revision) => Reading::Since(cursor.position.revision),
+            Self::Since(_) => Reading::Full(FullReason::CursorExpired),
+        }
+    }
+}
+
+impl Reading {
+    pub(super) fn mode(self) -> Mode {
+        match self {
+            Self::Nothing => Mode::None,
+            Self::Full(reason) => Mode::Full(reason),
+            Self::Since(_) => Mode::Delta,
+        }
+    }
+}
+
+impl FullReason {
+    /// The reason as phones read it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NoCursor => "no_cursor",
+            Self::CursorUnknown => "cursor_unknown",
+            Self::CursorFromAnotherStore => "cursor_from_another_store",
+            Self::CursorAhead => "cursor_ahead",
+            Self::CursorExpired => "cursor_expired",
+        }
+    }
+}
