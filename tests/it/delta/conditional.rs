@@ -8,7 +8,8 @@ use super::copy::{DATA_PATH, cursor_of, get, mode_of, pull_since, shown};
 use crate::harness::{Answer, Phone, Request, Server, on_every_engine};
 
 fn items(count: usize) -> Value {
-    let items: Vec<_> = (0..count).map(|number| json!({"name": format!("Tea no. {number}"), "price": number})).collect();
+    let items: Vec<_> =
+        (0..count).map(|number| json!({"name": format!("Tea no. {number}"), "price": number})).collect();
     json!({"item": {"create": items}})
 }
 

@@ -88,8 +88,12 @@ fn every_foreign_write_changes_the_etag_and_the_full_answer() {
             tag = next;
         };
         for (collection, list) in [
-            ("items", "items"), ("itemgroups", "itemGroups"), ("clientcustomers", "clientCustomers"),
-            ("invoices", "invoices"), ("payments", "payments"), ("purchasehistories", "purchaseHistory"),
+            ("items", "items"),
+            ("itemgroups", "itemGroups"),
+            ("clientcustomers", "clientCustomers"),
+            ("invoices", "invoices"),
+            ("payments", "payments"),
+            ("purchasehistories", "purchaseHistory"),
         ] {
             let (id, insert) = shop.record(doc! {"name": "Foreign"});
             let shown = |data: &Value| data[list].as_array().unwrap().iter().any(|record| record["_id"] == id.as_str());

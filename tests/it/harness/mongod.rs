@@ -148,7 +148,10 @@ pub async fn database(mongod: &Mongod, name: &str) -> mongodb::Database {
 
 /// The database of servers of this setup, through a driver of the test's own.
 pub async fn database_at(setup: &Setup) -> mongodb::Database {
-    mongodb::Client::with_uri_str(setup.mongo_url()).await.expect("a valid mongodb:// URL").database(setup.database_name())
+    mongodb::Client::with_uri_str(setup.mongo_url())
+        .await
+        .expect("a valid mongodb:// URL")
+        .database(setup.database_name())
 }
 
 /// A name that no other test uses.

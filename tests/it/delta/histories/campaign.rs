@@ -29,7 +29,11 @@ pub fn run(test: &str, world: &mut World, share: u64) {
     });
     for ((seed, shop), (before, after)) in shops.iter().zip(before.iter().zip(&after)) {
         let [before, after] = [before, after].map(|bytes| String::from_utf8_lossy(bytes));
-        assert!(before == after, "{}", told(test, *seed, shop, &format!("before a restart {before}, after it {after}")));
+        assert!(
+            before == after,
+            "{}",
+            told(test, *seed, shop, &format!("before a restart {before}, after it {after}"))
+        );
     }
     each(test, &mut shops, |shop| shop.storm(world));
 }
@@ -47,7 +51,9 @@ fn each<T: Send>(
         for _ in 0..AT_ONCE.min(count) {
             scope.spawn(|| {
                 loop {
-                    let Some((number, (seed, shop))) = waiting.lock().expect("nobody panics with it").next() else { break };
+                    let Some((number, (seed, shop))) = waiting.lock().expect("nobody panics with it").next() else {
+                        break;
+                    };
                     let result = work(shop).map_err(|problem| told(test, *seed, shop, &problem));
                     done.lock().expect("nobody panics with it").push((number, result));
                 }

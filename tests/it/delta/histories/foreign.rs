@@ -56,7 +56,8 @@ impl ForeignWriter {
         let (list, record) = author.pick(&known);
         let id = record["_id"].as_str().expect("an id").to_owned();
         let (_, collection) = COLLECTIONS.into_iter().find(|(name, _)| *name == list).expect("a list");
-        let (records, one) = (self.db.collection::<Document>(collection), doc! {"_id": ObjectId::parse_str(&id).expect("an id")});
+        let (records, one) =
+            (self.db.collection::<Document>(collection), doc! {"_id": ObjectId::parse_str(&id).expect("an id")});
         if author.one_in(3) {
             self.run(records.delete_one(one));
             return Touch { id, list, shows: None };

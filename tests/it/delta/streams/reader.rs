@@ -25,6 +25,13 @@ pub enum End {
     BrokenOff(Vec<u8>),
 }
 
+impl End {
+    /// The body, if it is whole.
+    pub fn whole(self) -> Option<Vec<u8>> {
+        if let Self::Whole(body) = self { Some(body) } else { None }
+    }
+}
+
 impl SlowReader {
     /// Asks for the whole dataset, and reads as far as the end of the answer's head.
     pub fn pull(phone: &Phone) -> Self {
@@ -57,7 +64,11 @@ impl SlowReader {
     /// Reads all that is left, as fast as it comes.
     pub fn finish(mut self) -> End {
         while self.read() {}
-        self.dechunked()
+        match self.head.lines().find_map(|line| line.strip_prefix("content-length: ")) {
+            Some(length) if length.parse() == Ok(self.raw.len()) => End::Whole(self.raw),
+            Some(_) => End::BrokenOff(self.raw),
+            None => self.dechunked(),
+        }
     }
 
     /// The next bytes, if there are any.
@@ -78,7 +89,8 @@ impl SlowReader {
         assert!(self.head.contains("transfer-encoding: chunked"), "{}", self.head);
         let (mut rest, mut body) = (&self.raw[..], Vec::new());
         while let Some(line) = rest.windows(2).position(|bytes| bytes == b"\r\n") {
-            let length = std::str::from_utf8(&rest[..line]).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
+            let length =
+                std::str::from_utf8(&rest[..line]).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
             let length = length.expect("the length of a chunk");
             let Some(chunk) = rest.get(line + 2..line + 2 + length + 2) else { break };
             body.extend_from_slice(&chunk[..length]);
