@@ -7,12 +7,13 @@ use clap::error::ErrorKind;
 use viveka_sync::cli::Cli;
 
 /// The system's allocator keeps what large requests have freed: each thread its own, for ever. This one
-/// gives it back, so that the memory budget bounds the process too.
+/// gives it back, so that the memory budget bounds the process too. It is built not to ask for huge pages.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    small_pages_only();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -24,6 +25,14 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Keeps the kernel from making huge pages of this process' memory where it does so unasked: each piece of
+/// memory that is touched for the first time would take 2 MB, and the time to clear them.
+fn small_pages_only() {
+    #[cfg(target_os = "linux")]
+    // An old kernel cannot, and it works as well then.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 /// A wrong setting is told in one line; help and version print as they are.

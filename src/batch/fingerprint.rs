@@ -1,5 +1,7 @@
 //! The fingerprint of a payload: the same for every spelling of the same JSON.
 
+use std::ops::Deref;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 use sha2::{Digest, Sha256};
@@ -16,62 +18,90 @@ pub struct Fingerprint(String);
 impl Fingerprint {
     /// Takes the fingerprint of a parsed body.
     pub fn of(body: &Value) -> Self {
-        let mut canonical = Canonical(Sha256::new());
+        let mut canonical = Canonical { hash: Sha256::new(), pending: Vec::with_capacity(2 * Canonical::PIECE) };
         match body.as_object() {
             Some(members) => canonical.object(members.iter().filter(|(name, _)| !NOT_PAYLOAD.contains(&name.as_str()))),
             None => canonical.value(body),
         }
-        Self(canonical.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(hex(&canonical.finish()))
     }
 }
 
 /// The members of a body that are no part of its payload.
 const NOT_PAYLOAD: [&str; 3] = ["clientId", "since", "data"];
 
-/// Feeds a hash with canonical JSON.
-struct Canonical(Sha256);
+fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// Feeds a hash with canonical JSON, in pieces that are worth its while.
+struct Canonical {
+    hash: Sha256,
+    pending: Vec<u8>,
+}
 
 impl Canonical {
+    const PIECE: usize = 4 << 10;
+
+    fn put(&mut self, text: &[u8]) {
+        self.pending.extend_from_slice(text);
+        self.hash_if_enough();
+    }
+
+    /// Writes a value as `serde_json` does.
+    fn write(&mut self, value: &(impl Serialize + ?Sized)) {
+        serde_json::to_writer(&mut self.pending, value).expect("memory takes any text and any number");
+        self.hash_if_enough();
+    }
+
+    fn hash_if_enough(&mut self) {
+        if self.pending.len() >= Self::PIECE {
+            self.hash.update(&self.pending);
+            self.pending.clear();
+        }
+    }
+
     fn value(&mut self, value: &Value) {
         match value {
             Value::Number(number) => self.number(number),
             Value::Array(values) => {
-                self.0.update(b"[");
+                self.put(b"[");
                 for value in values {
                     self.value(value);
-                    self.0.update(b",");
+                    self.put(b",");
                 }
-                self.0.update(b"]");
+                self.put(b"]");
             }
             // `serde_json` keeps members sorted, unless its feature `preserve_order` is on.
             Value::Object(members) => self.object(members.iter()),
-            Value::Null | Value::Bool(_) | Value::String(_) => self.text(value),
+            Value::Null | Value::Bool(_) | Value::String(_) => self.write(value),
         }
     }
 
     fn object<'a>(&mut self, members: impl Iterator<Item = (&'a String, &'a Value)>) {
-        self.0.update(b"{");
+        self.put(b"{");
         for (name, value) in members {
-            self.text(name);
-            self.0.update(b":");
+            self.write(name);
+            self.put(b":");
             self.value(value);
-            self.0.update(b",");
+            self.put(b",");
         }
-        self.0.update(b"}");
+        self.put(b"}");
     }
 
     fn number(&mut self, number: &Number) {
         // Beyond 2^53 doubles have gaps, so that only below it a double stands for one whole number.
         const EXACT: f64 = 9_007_199_254_740_992.0;
         match number.as_f64() {
-            Some(double) if double.fract() == 0.0 && double.abs() < EXACT => self.0.update((double as i64).to_string()),
-            _ => self.0.update(number.to_string()),
+            Some(double) if double.fract() == 0.0 && double.abs() < EXACT => self.write(&(double as i64)),
+            _ => self.write(number),
         }
     }
 
-    fn text(&mut self, value: &(impl Serialize + ?Sized)) {
-        let text = serde_json::to_vec(value).unwrap_or_default();
-        self.0.update(&text);
+    fn finish(mut self) -> impl Deref<Target = [u8]> {
+        self.hash.update(&self.pending);
+        self.hash.finalize()
     }
 }
 
@@ -90,6 +120,23 @@ mod tests {
             r#" {"payment" : null, "clientId": "x", "since": "y", "data": "none", "item":{"create":[{"price":1.0e1,"name":"\u00e9"}]}}"#,
         );
         assert_eq!(one, other);
+    }
+
+    /// Receipts keep them for years.
+    #[test]
+    fn a_fingerprint_stays_what_it_was() {
+        let text =
+            r#"{"b":[1,1.0e1,-2.50,0.1,9007199254740993,null,true,{}],"a":{"t":"\u00e9\"\\\u0001"},"clientId":"x"}"#;
+        let canonical = r#"{"a":{"t":"é\"\\\u0001",},"b":[1,10,-2.5,0.1,9007199254740993,null,true,{},],}"#;
+        assert_eq!(fingerprint(text).0, "302ac5ac33ef1708276f93ec31ac60e258d544ceb390b2a8748d36dea3d16a1a");
+        assert_eq!(fingerprint(text).0, hex(&Sha256::digest(canonical)));
+    }
+
+    #[test]
+    fn a_long_payload_is_hashed_in_pieces_as_in_one() {
+        let text = format!("[{}0]", r#"["é",[],{},1.25],"#.repeat(3000));
+        let canonical = format!("[{}0,]", r#"["é",[],{},1.25,],"#.repeat(3000));
+        assert_eq!(fingerprint(&text).0, hex(&Sha256::digest(canonical)));
     }
 
     #[test]

@@ -64,9 +64,9 @@ fn names<T>(
         match element.value.as_str().and_then(|text| parse(text.trim())) {
             Some(name) => names.push(name),
             None => {
-                let message = format!("{} must be 1 to {longest} visible ASCII characters", element.place.subject);
+                let message = format!("{} must be 1 to {longest} visible ASCII characters", element.place.subject());
                 let code = if element.value.is_string() { ProblemCode::InvalidLength } else { ProblemCode::WrongType };
-                report.problem(element.place.path, code, message);
+                report.problem(element.place.path(), code, message);
             }
         }
     }

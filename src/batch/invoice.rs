@@ -169,7 +169,7 @@ pub(super) fn read_create(
     let due_date = reader.time("dueDate", report);
     let paid_amount = fields.paid_amount.unwrap_or_default();
     if let Some(Problem { path, code, message }) =
-        check_stated(totals, paid_amount, &lines, &reader.place().path).filter(|_| !unreadable)
+        check_stated(totals, paid_amount, &lines, &reader.place().path()).filter(|_| !unreadable)
     {
         report.problem(path, code, message);
     }
@@ -218,7 +218,7 @@ fn read_lines(reader: &mut Reader<'_>, items: &Names, report: &mut Report) -> Ve
         report.missing(reader.place(), "products", "missing products");
     }
     if lines.len() > MOST {
-        let message = format!("{} must have products of at most {MOST} lines", reader.place().subject);
+        let message = format!("{} must have products of at most {MOST} lines", reader.place().subject());
         report.problem(reader.place().member("products"), ProblemCode::InvalidLength, message);
         return Vec::new();
     }

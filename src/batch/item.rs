@@ -162,14 +162,14 @@ pub(super) fn read_update(element: Element<'_>, items: &Names, report: &mut Repo
 pub(super) fn read_delete(element: Element<'_>, items: &Names, report: &mut Report) -> Option<ItemDelete> {
     let Element { index, value, place } = element;
     let item = match reference_text(value) {
-        Some(text) if !text.is_empty() => resolve(text, items, &place.subject, place.path, report)?,
+        Some(text) if !text.is_empty() => resolve(text, items, &place, None, report)?,
         Some(_) => {
-            report.problem(place.path, ProblemCode::Missing, format!("{} is missing an id", place.subject));
+            report.problem(place.path(), ProblemCode::Missing, format!("{} is missing an id", place.subject()));
             return None;
         }
         None => {
-            let message = format!("{} must be an id: a string or a whole number", place.subject);
-            report.problem(place.path, ProblemCode::WrongType, message);
+            let message = format!("{} must be an id: a string or a whole number", place.subject());
+            report.problem(place.path(), ProblemCode::WrongType, message);
             return None;
         }
     };

@@ -8,7 +8,8 @@ use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::map::{Entry, Map};
 
 /// Why a body is no JSON that can be a batch.
 #[derive(Debug)]
@@ -107,11 +108,13 @@ impl<'de> Visitor<'de> for Strict<'_> {
             if members.is_empty() {
                 self.charge(OBJECT)?;
             }
-            if members.contains_key(&name) {
-                let name: String = name.chars().take(50).collect();
-                return Err(A::Error::custom(format_args!("member {name:?} stands twice in one object")));
-            }
-            members.insert(name, value);
+            match members.entry(name) {
+                Entry::Vacant(new) => new.insert(value),
+                Entry::Occupied(twice) => {
+                    let name: String = twice.key().chars().take(50).collect();
+                    return Err(A::Error::custom(format_args!("member {name:?} stands twice in one object")));
+                }
+            };
         }
         Ok(Value::Object(members))
     }

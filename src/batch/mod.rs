@@ -167,7 +167,7 @@ fn check_client(body: &Value, client: &ClientId) -> Result<(), Invalid> {
 }
 
 fn root(subject: &str) -> Place {
-    Place { path: String::new(), subject: subject.to_owned() }
+    Place::new("", subject)
 }
 
 fn read_batch(body: &Value, max_operations: usize, report: &mut Report) -> Result<Batch, Invalid> {
@@ -226,7 +226,7 @@ fn read_view(reader: &mut Reader<'_>, report: &mut Report) -> View {
 }
 
 fn section<'a>(reader: &mut Reader<'a>, name: &'static str, report: &mut Report) -> Option<Reader<'a>> {
-    let place = Place { path: reader.place().member(name), subject: format!("The section {name}") };
+    let place = Place::new(&reader.place().member(name), &format!("The section {name}"));
     Reader::open(reader.value(name)?, place, report)
 }
 

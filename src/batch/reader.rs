@@ -4,7 +4,7 @@
 //! [`Report::bounds`] puts both into the same words. Absent and null are the same everywhere but where
 //! a field says otherwise.
 
-use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use bson::oid::ObjectId;
 use serde_json::{Map, Value};
@@ -39,11 +39,14 @@ pub struct Identity {
     pub local_id: Option<LocalId>,
 }
 
-/// Where a reader stands: the JSON pointer for programs and the subject for people.
+/// Where a reader stands: the JSON pointer for programs and the subject for people. Both are put into words
+/// only if there is something to say, which of most elements there is not.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
-    pub path: String,
-    pub subject: String,
+    path: Rc<str>,
+    subject: Rc<str>,
+    /// Which element of the list that `path` and `subject` are of.
+    index: Option<usize>,
 }
 
 /// An element of a list.
@@ -58,7 +61,8 @@ pub(super) struct Element<'a> {
 pub(super) struct Reader<'a> {
     place: Place,
     fields: &'a Map<String, Value>,
-    read: BTreeSet<&'static str>,
+    /// Few enough that looking through them is faster than any set.
+    read: Vec<&'static str>,
 }
 
 impl Report {
@@ -77,7 +81,7 @@ impl Report {
 
     /// Notes that a field is missing, in the words `{subject} {what}`.
     pub fn missing(&mut self, place: &Place, field: &str, what: &str) {
-        self.problem(place.member(field), ProblemCode::Missing, format!("{} {what}", place.subject));
+        self.problem(place.member(field), ProblemCode::Missing, format!("{} {what}", place.subject()));
     }
 
     /// Checks the bounds of a wire struct, whose field names are those of the wire in snake case.
@@ -94,7 +98,7 @@ impl Report {
                 let field = camel_case(&field);
                 let message = match rule.strip_prefix('!') {
                     Some(fixed) => fixed.to_owned(),
-                    None => format!("{} must have {field} {rule}", place.subject),
+                    None => format!("{} must have {field} {rule}", place.subject()),
                 };
                 self.problem(place.member(&field), code, message);
             }
@@ -103,10 +107,32 @@ impl Report {
 }
 
 impl Place {
-    /// A place below this one.
+    pub fn new(path: &str, subject: &str) -> Self {
+        Self { path: path.into(), subject: subject.into(), index: None }
+    }
+
+    pub fn path(&self) -> String {
+        match self.index {
+            Some(index) => format!("{}/{index}", self.path),
+            None => self.path.as_ref().to_owned(),
+        }
+    }
+
+    pub fn subject(&self) -> String {
+        match self.index {
+            Some(index) => format!("{} at index {index}", self.subject),
+            None => self.subject.as_ref().to_owned(),
+        }
+    }
+
+    /// The path of a place below this one.
     pub fn member(&self, name: &str) -> String {
         // RFC 6901, section 3: `~` and `/` are escaped.
-        format!("{}/{}", self.path, name.replace('~', "~0").replace('/', "~1"))
+        format!("{}/{}", self.path(), name.replace('~', "~0").replace('/', "~1"))
+    }
+
+    fn element(&self, index: usize) -> Self {
+        Self { index: Some(index), ..self.clone() }
     }
 }
 
@@ -121,10 +147,10 @@ impl<'a> Reader<'a> {
     /// Opens an object; anything else is a problem. (A derived `Deserialize` would take a list by position.)
     pub fn open(value: &'a Value, place: Place, report: &mut Report) -> Option<Self> {
         let Some(fields) = value.as_object() else {
-            report.problem(place.path, ProblemCode::WrongType, format!("{} must be an object", place.subject));
+            report.problem(place.path(), ProblemCode::WrongType, format!("{} must be an object", place.subject()));
             return None;
         };
-        Some(Self { place, fields, read: BTreeSet::new() })
+        Some(Self { place, fields, read: Vec::with_capacity(16) })
     }
 
     pub fn place(&self) -> &Place {
@@ -133,7 +159,7 @@ impl<'a> Reader<'a> {
 
     /// A field's value; absent and null are `None`.
     pub fn value(&mut self, name: &'static str) -> Option<&'a Value> {
-        self.read.insert(name);
+        self.read.push(name);
         self.fields.get(name).filter(|value| !value.is_null())
     }
 
@@ -160,7 +186,7 @@ impl<'a> Reader<'a> {
         match Amount::from_json(number) {
             Ok(amount) => Some(amount),
             Err(out_of_range) => {
-                let message = format!("{} must have {name} {out_of_range}", self.place.subject);
+                let message = format!("{} must have {name} {out_of_range}", self.place.subject());
                 report.problem(self.place.member(name), ProblemCode::OutOfRange, message);
                 None
             }
@@ -177,7 +203,7 @@ impl<'a> Reader<'a> {
         let text = self.text(name, report)?;
         let at = Timestamp::parse(&text);
         if at.is_none() {
-            let message = format!("{} must have {name} as YYYY-MM-DD or RFC 3339", self.place.subject);
+            let message = format!("{} must have {name} as YYYY-MM-DD or RFC 3339", self.place.subject());
             report.problem(self.place.member(name), ProblemCode::InvalidDate, message);
         }
         at
@@ -212,7 +238,7 @@ impl<'a> Reader<'a> {
         if text.is_empty() {
             return None;
         }
-        resolve(text, names, &self.place.subject, self.place.member(name), report)
+        resolve(text, names, &self.place, Some(name), report)
     }
 
     /// What the create at `index` calls its record. An `_id` that is neither a string nor a whole number is
@@ -221,7 +247,7 @@ impl<'a> Reader<'a> {
         let alias = self.value("_id").and_then(reference_text).filter(|text| !text.is_empty());
         if alias.as_ref().is_some_and(|alias| alias.chars().count() > MOST_ALIAS_CHARACTERS) {
             let message =
-                format!("{} must have an _id of at most {MOST_ALIAS_CHARACTERS} characters", self.place.subject);
+                format!("{} must have an _id of at most {MOST_ALIAS_CHARACTERS} characters", self.place.subject());
             report.problem(self.place.member("_id"), ProblemCode::InvalidLength, message);
         }
         let local_id = self.local_id(report);
@@ -237,7 +263,7 @@ impl<'a> Reader<'a> {
         if local_id.is_none() {
             let message = format!(
                 "{} must have localId of 1 to {} visible ASCII characters",
-                self.place.subject,
+                self.place.subject(),
                 LocalId::MOST_CHARACTERS
             );
             report.problem(self.place.member("localId"), ProblemCode::InvalidLocalId, message);
@@ -252,15 +278,14 @@ impl<'a> Reader<'a> {
             self.wrong::<()>(name, "a list", report);
             return Vec::new();
         };
-        let path = self.place.member(name);
-        let place = |index| Place { path: format!("{path}/{index}"), subject: format!("{subject} at index {index}") };
-        values.iter().enumerate().map(|(index, value)| Element { index, value, place: place(index) }).collect()
+        let list = Place::new(&self.place.member(name), subject);
+        values.iter().enumerate().map(|(index, value)| Element { index, value, place: list.element(index) }).collect()
     }
 
     /// Warns of every field that was not read, less those of a normalised record that phones echo back.
     pub fn warn_of_unknown(self, echoed: &[&str], report: &mut Report) {
         for name in self.fields.keys() {
-            if !self.read.contains(name.as_str()) && !echoed.contains(&name.as_str()) {
+            if !self.read.contains(&name.as_str()) && !echoed.contains(&name.as_str()) {
                 let field: String = name.chars().take(200).collect();
                 report.warnings.push(self.place.member(&field), WarningKind::UnknownField { field });
             }
@@ -268,30 +293,31 @@ impl<'a> Reader<'a> {
     }
 
     fn wrong<T>(&self, name: &str, expected: &str, report: &mut Report) -> Option<T> {
-        let message = format!("{} must have {name} as {expected}", self.place.subject);
+        let message = format!("{} must have {name} as {expected}", self.place.subject());
         report.problem(self.place.member(name), ProblemCode::WrongType, message);
         None
     }
 
     fn no_id<T>(&self, path: String, name: &str, report: &mut Report) -> Option<T> {
-        let message = format!("{} must have {name} of 24 hex digits", self.place.subject);
+        let message = format!("{} must have {name} of 24 hex digits", self.place.subject());
         report.problem(path, ProblemCode::InvalidId, message);
         None
     }
 }
 
-/// Finds out what a reference names; an ambiguous one is a problem.
+/// Finds out what a reference names, be it the place itself or a member of it; an ambiguous one is a problem.
 pub(super) fn resolve<Id: From<ObjectId>>(
     text: String,
     names: &Names,
-    subject: &str,
-    path: String,
+    place: &Place,
+    member: Option<&str>,
     report: &mut Report,
 ) -> Option<Target<Id>> {
     let target = names.resolve(&text);
     if target.is_none() {
         let alias: String = text.chars().take(MOST_ALIAS_CHARACTERS).collect();
-        let message = format!("{subject} refers to {alias}, which several creates of this batch are called");
+        let message = format!("{} refers to {alias}, which several creates of this batch are called", place.subject());
+        let path = member.map_or_else(|| place.path(), |member| place.member(member));
         report.problem(path, ProblemCode::AmbiguousReference, message);
     }
     target

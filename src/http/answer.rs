@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::Bytes;
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -58,11 +58,6 @@ pub struct Large {
     /// The dataset.
     pub pull: Box<Pull>,
 }
-
-/// Whose answers they are, for caches between here and the phone.
-pub const PRIVATE: &str = "private, no-cache";
-/// What an answer depends on beside its path.
-pub const VARY: &str = "Authorization, Accept-Encoding";
 
 /// Below this size an answer is not worth compressing.
 const SMALL: usize = 1 << 10;
@@ -178,19 +173,28 @@ impl Shown {
     }
 }
 
-fn begin(coding: Coding, replayed: bool, etag: Option<&str>) -> actix_web::HttpResponseBuilder {
+fn begin(coding: Coding, replayed: bool, etag: Option<&str>) -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
-    response.content_type("application/json").insert_header((header::VARY, VARY));
+    response.content_type("application/json");
     if let Some(name) = coding.name() {
         response.insert_header((header::CONTENT_ENCODING, name));
     }
     if replayed {
         response.insert_header(("Idempotency-Replayed", "true"));
     }
-    if let Some(etag) = etag {
-        response.insert_header((header::ETAG, etag)).insert_header((header::CACHE_CONTROL, PRIVATE));
+    match etag {
+        Some(etag) => describe(&mut response, etag),
+        None => drop(response.insert_header((header::VARY, "Accept-Encoding"))),
     }
     response
+}
+
+/// Says of an answer to a GET, be it with a body or without, how long it is good for and for whom.
+pub fn describe(response: &mut HttpResponseBuilder, etag: &str) {
+    response.insert_header((header::ETAG, etag));
+    // Caches between here and the phone may not keep what is one shop's, and the phone asks each time.
+    response.insert_header((header::CACHE_CONTROL, "private, no-cache"));
+    response.insert_header((header::VARY, "Authorization, Accept-Encoding"));
 }
 
 /// All of the answer but `data`, in the order of the contract.

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::App;
 use super::admission::Admitted;
-use super::answer::{Large, PRIVATE, Shown, VARY, View, show};
+use super::answer::{Large, Shown, View, describe, show};
 use super::encoding::Coding;
 use super::error::ApiError;
 use super::sync::{LONGEST_WAIT, since};
@@ -124,6 +124,6 @@ async fn etag_of_stream(
 
 fn not_modified(etag: &str) -> HttpResponse {
     let mut response = HttpResponse::NotModified();
-    response.insert_header((header::ETAG, etag)).insert_header((header::CACHE_CONTROL, PRIVATE));
-    response.insert_header((header::VARY, VARY)).finish()
+    describe(&mut response, etag);
+    response.finish()
 }

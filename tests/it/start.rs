@@ -136,6 +136,16 @@ fn a_lone_mongod_is_warned_of_and_told_in_health() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn no_huge_pages_are_made_of_its_memory() {
+    let server = Server::start(&Setup::embedded());
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("THP_enabled:"));
+    // Kernels before 5.0 do not tell.
+    assert!(line.is_none_or(|line| line.trim_end().ends_with('0')), "{line:?}");
+}
+
+#[test]
 fn no_secret_reaches_the_log() {
     let setup = Setup::embedded().env("LOG", "trace");
     let server = Server::start(&setup);
