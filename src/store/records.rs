@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bson::oid::ObjectId;
 use bson::raw::{RawBsonRef, RawDocument};
-use bson::{Bson, Document, RawBson, RawDocumentBuf, cstr};
+use bson::{Bson, Document, RawBson, RawDocumentBuf, cstr, rawdoc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -107,7 +107,7 @@ pub(super) fn written(changes: &[Change<RawDocumentBuf>], before: &Records) -> R
 }
 
 /// A record as a change leaves it, the way MongoDB's `$set` does: fields that are there keep their places, and
-/// new ones come last.
+/// new ones come last, in the order of their names.
 pub(super) fn changed(change: &Change<RawDocumentBuf>, before: Option<&[u8]>) -> Result<Vec<u8>, StoreError> {
     match (change.kind, before) {
         (ChangeKind::Insert, _) => Ok(change.fields.as_bytes().to_vec()),
@@ -126,8 +126,19 @@ fn set(before: &[u8], fields: &RawDocument) -> Result<Vec<u8>, bson::error::Erro
             None => after.append(name, value),
         }
     }
+    new.sort_by_key(|(name, _)| *name);
     new.into_iter().for_each(|(name, value)| after.append(name, value));
     Ok(after.into_bytes())
+}
+
+/// A new record as MongoDB's `$setOnInsert` makes it: after its id the fields in the order of their names.
+pub(super) fn in_name_order(mut change: Change<RawDocumentBuf>) -> Result<Change<RawDocumentBuf>, StoreError> {
+    if change.kind == ChangeKind::Insert {
+        let id = rawdoc! { "_id": change.id };
+        let record = set(id.as_bytes(), &change.fields).and_then(RawDocumentBuf::from_bytes);
+        change.fields = record.map_err(|e| StoreError::Internal(e.to_string()))?;
+    }
+    Ok(change)
 }
 
 /// Any of our own types from the bytes of a document.
@@ -269,7 +280,7 @@ mod tests {
     #[test]
     fn a_changed_record_keeps_its_order_as_mongodb_does() {
         let before = encode(&bson::doc! {"_id": 1, "stock": 5, "name": "Tea", "stranger": [1]}).unwrap();
-        let fields = bson::rawdoc! {"price": 2.5, "stock": 4.0, "revision": 9_i64};
+        let fields = rawdoc! {"revision": 9_i64, "price": 2.5, "stock": 4.0};
         let table = Table::Data(Collection::Items);
         let change = Change { table, id: clock::new_id(), kind: ChangeKind::Set, fields };
         let after: Document = decode(&changed(&change, Some(&before)).unwrap()).unwrap();

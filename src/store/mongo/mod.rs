@@ -110,7 +110,8 @@ impl MongoStore {
         let batches = Arc::new(ClientQueue::new(BATCHES_AT_ONCE, MOST_WAITING));
         let orphans = Arc::<Orphans>::default();
         let cache = options.sole_writer.then(|| DatasetCache::new(options.memory.cache));
-        let stream_above = options.memory.stream_above;
+        // What is kept is held anyway.
+        let stream_above = cache.as_ref().map_or(0, DatasetCache::largest).max(options.memory.stream_above);
         let connection = Connection::begin(options, Arc::clone(&batches), Arc::clone(&orphans));
         connection.begun().await?;
         Ok(Self {

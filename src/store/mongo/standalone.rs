@@ -25,7 +25,7 @@ use crate::dataset::Records;
 use crate::failpoint::{self, Point};
 use crate::model::ClientId;
 use crate::plan::{Decision, Plan, Planner, ReadSet, Receipt, Reject, Snapshot};
-use crate::store::records::{Change, ChangeKind, changes, document, written};
+use crate::store::records::{Change, ChangeKind, changes, document, in_name_order, written};
 use crate::store::{ExecuteError, StoreError};
 
 /// Loads, plans and commits one batch.
@@ -53,7 +53,10 @@ pub(super) async fn execute(
         }
         let begun = history.begun(&counter);
         let records = match keep {
-            Keep::Records => written(&changes(client, &plan)?, &loaded.records)?,
+            Keep::Records => {
+                let changes = changes(client, &plan)?.into_iter().map(in_name_order);
+                written(&changes.collect::<Result<Vec<_>, _>>()?, &loaded.records)?
+            }
             Keep::Nothing => Records::new(),
         };
         let mut intent = Intent::new(client, &plan, begun.clone(), &loaded.revisions)?;

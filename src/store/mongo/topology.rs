@@ -21,7 +21,8 @@ pub(super) struct Hello {
     pub topology: Topology,
     /// Whether it is a router of a sharded cluster, which wants to know from a filter where a record lies.
     pub is_router: bool,
-    /// Which process answered. Another one may have other data: a member that was elected, or a backup.
+    /// Which process answered. Another one may have other data: a member that was elected, or a backup. Not said of
+    /// routers, of which any may answer.
     pub process: Option<ObjectId>,
 }
 
@@ -31,7 +32,8 @@ impl Hello {
         let hello = db.client().database("admin").run_command(doc! { "hello": 1 }).await?;
         let version = hello.get_document("topologyVersion").ok();
         let process = version.and_then(|version| version.get_object_id("processId").ok());
-        Ok(Self { topology: Topology::of(&hello)?, is_router: is_router(&hello), process })
+        let is_router = is_router(&hello);
+        Ok(Self { topology: Topology::of(&hello)?, is_router, process: process.filter(|_| !is_router) })
     }
 }
 
