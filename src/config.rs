@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::{Args, ValueEnum};
 
+use crate::store::DatasetMemory;
+
 /// The configuration of a server.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
@@ -126,6 +128,12 @@ impl Config {
     /// The secret of the tokens, if the operator set one. An empty one is none.
     pub fn jwt_secret(&self) -> Option<&str> {
         self.jwt_secret.as_ref().map(Secret::expose).filter(|secret| !secret.is_empty())
+    }
+
+    /// How much memory datasets may take. None are kept where others may write too.
+    pub fn dataset_memory(&self) -> DatasetMemory {
+        let keeps = self.mongo_url().is_none() || self.sole_writer;
+        DatasetMemory { cache: if keeps { self.dataset_cache_bytes } else { 0 }, stream_above: self.stream_above_bytes }
     }
 
     /// Checks what one setting alone cannot tell.

@@ -20,7 +20,7 @@ use crate::http::{self, App, Capacity, Limits};
 use crate::secret_file;
 use crate::store::embedded::{EmbeddedStore, OpenError};
 use crate::store::mongo::{MongoOptions, MongoStore};
-use crate::store::{DatasetMemory, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// Why a server did not start or did not go on, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         max_body_bytes: config.max_body_bytes,
         max_operations: config.max_operations,
         require_idempotency_key: config.require_idempotency_key,
-        stream_above: config.stream_above_bytes,
+        most_held: config.dataset_memory().most_held(),
     };
     let capacity = Capacity {
         requests: config.max_requests,
@@ -143,7 +143,7 @@ pub fn tokens(config: &Config) -> Result<Tokens, ServeError> {
 /// The store, and what waits for it to turn out to be unusable. One that is away may well come; then the
 /// server answers 503 until it does.
 async fn open_store(config: &Config) -> Result<(Arc<dyn Store>, BoxFuture<'static, StoreError>), ServeError> {
-    let memory = DatasetMemory { cache: config.dataset_cache_bytes, stream_above: config.stream_above_bytes };
+    let memory = config.dataset_memory();
     match config.mongo_url() {
         Some(url) => {
             let options = MongoOptions {

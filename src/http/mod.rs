@@ -76,14 +76,14 @@ pub struct Limits {
     /// Whether a batch that writes must have an idempotency key.
     pub require_idempotency_key: bool,
     /// A dataset that is larger is sent while it is read, in bytes.
-    pub stream_above: usize,
+    pub most_held: usize,
 }
 
 impl Limits {
     /// What such a dataset takes in memory, roughly: its beginning, and what its readers have read ahead.
     fn stream_footprint(&self) -> usize {
         const AHEAD: usize = 4 << 20;
-        self.stream_above + AHEAD
+        self.most_held + AHEAD
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use moka::sync::Cache;
 
+use super::DatasetMemory;
 use super::pull::{Data, Moment, Pull, Reading, Wanted};
 use crate::dataset::{Dataset, Malformed, Records};
 use crate::model::{ClientId, Cursor, Lineage, Position, StoreId};
@@ -16,7 +17,7 @@ use crate::model::{ClientId, Cursor, Lineage, Position, StoreId};
 #[derive(Debug)]
 pub(super) struct DatasetCache {
     clients: Cache<(u64, ClientId), Arc<Mutex<Cached>>>,
-    most: usize,
+    largest: usize,
 }
 
 /// A client's dataset with the state of its books.
@@ -47,21 +48,17 @@ struct Cached {
 }
 
 impl DatasetCache {
-    /// Keeps so many bytes at most. With 0 it keeps nothing.
-    pub fn new(bytes: usize) -> Self {
+    /// Keeps nothing yet.
+    pub fn new(memory: DatasetMemory) -> Self {
         let weigh = |_: &_, cached: &Arc<Mutex<Cached>>| u32::try_from(lock(cached).bytes).unwrap_or(u32::MAX);
-        Self { clients: Cache::builder().weigher(weigh).max_capacity(bytes as u64).build(), most: bytes }
-    }
-
-    /// The largest dataset that is worth to be kept, in bytes: some should find room together.
-    pub fn largest(&self) -> usize {
-        self.most / 3
+        let clients = Cache::builder().weigher(weigh).max_capacity(memory.cache as u64).build();
+        Self { clients, largest: memory.largest_kept() }
     }
 
     /// Keeps what was read. `epoch` is that of the store when the reading began.
     pub fn keep(&self, epoch: u64, client: ClientId, known: Known) {
         let bytes = known.dataset.bytes();
-        if bytes <= self.largest() && self.most > 0 {
+        if bytes <= self.largest {
             let cached = Cached { known, commits: Vec::new(), bytes };
             self.clients.insert((epoch, client), Arc::new(Mutex::new(cached)));
         }
@@ -72,7 +69,7 @@ impl DatasetCache {
         let key = (epoch, client);
         let Some(cached) = self.clients.get(&key) else { return };
         let mut state = lock(&cached);
-        if state.newest() == commit.before && state.bytes + commit.bytes() <= self.largest() {
+        if state.newest() == commit.before && state.bytes + commit.bytes() <= self.largest {
             state.bytes += commit.bytes();
             state.commits.push(commit);
         } else if state.newest() != commit.after {

@@ -86,8 +86,20 @@ pub struct Outcome {
 pub struct DatasetMemory {
     /// All that are kept to be shown again.
     pub cache: usize,
-    /// One that is held for its answer. A larger one is sent while it is read.
+    /// One that is held for its answer. A larger one is sent while it is read, unless it can be kept.
     pub stream_above: usize,
+}
+
+impl DatasetMemory {
+    /// The largest dataset that is worth to be kept: some should find room together.
+    pub fn largest_kept(self) -> usize {
+        self.cache / 3
+    }
+
+    /// The most that is held of one dataset.
+    pub fn most_held(self) -> usize {
+        self.stream_above.max(self.largest_kept())
+    }
 }
 
 /// Why a batch was not committed, or is not known to be.

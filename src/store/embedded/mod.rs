@@ -32,7 +32,7 @@ pub struct EmbeddedStore {
     file: Arc<BookFile>,
     id: StoreId,
     cache: Arc<DatasetCache>,
-    stream_above: usize,
+    most_held: usize,
 }
 
 /// The file has one process, so what is known of it never ceases to hold.
@@ -60,9 +60,9 @@ impl EmbeddedStore {
     /// [`OpenError`], in particular if another process has the file open.
     pub fn open(directory: &Path, receipt_days: u32, memory: DatasetMemory) -> Result<Self, OpenError> {
         let (file, id) = BookFile::open(directory)?;
-        let (file, cache) = (Arc::new(file), Arc::new(DatasetCache::new(memory.cache)));
+        let (file, cache) = (Arc::new(file), Arc::new(DatasetCache::new(memory)));
         let writer = Writer::start(Arc::clone(&file), Arc::clone(&cache), receipt_days);
-        Ok(Self { writer, file, id, cache, stream_above: memory.stream_above })
+        Ok(Self { writer, file, id, cache, most_held: memory.most_held() })
     }
 
     /// Puts records of a client as they are, less their `clientId`, which is set. For moving data here
@@ -124,7 +124,7 @@ impl Store for EmbeddedStore {
             cache: Arc::clone(&self.cache),
             id: self.id,
             client: *client,
-            stream_above: self.stream_above,
+            most_held: self.most_held,
         };
         blocking(move || reader.file.read(|database| reader.read(database, wanted))).await
     }
@@ -144,7 +144,7 @@ struct Reader {
     cache: Arc<DatasetCache>,
     id: StoreId,
     client: ClientId,
-    stream_above: usize,
+    most_held: usize,
 }
 
 impl Reader {
@@ -159,11 +159,10 @@ impl Reader {
         let data = match reading {
             Reading::Nothing => Data::Nothing,
             Reading::Since(revision) => {
-                scan::changed_since(&transaction, &self.client, revision, self.stream_above)?.into_data()
+                scan::changed_since(&transaction, &self.client, revision, self.most_held)?.into_data()
             }
             Reading::Full(_) => {
-                let most = self.stream_above.max(self.cache.largest());
-                let all = scan::all(&transaction, &self.client, most)?;
+                let all = scan::all(&transaction, &self.client, self.most_held)?;
                 if let Gathered::Whole(dataset) = &all {
                     let known = Known { position, lineage: Arc::new(lineage), dataset: dataset.clone() };
                     self.cache.keep(EPOCH, self.client, known);

@@ -29,7 +29,7 @@ pub(super) struct Reader {
     /// It is a lone mongod, which has no snapshots: the caller keeps batches of the client away.
     pub lone: bool,
     /// What is larger is read while it is sent, in bytes.
-    pub stream_above: usize,
+    pub most_held: usize,
 }
 
 /// A moment of the database to which all reads of a dataset belong.
@@ -80,7 +80,7 @@ impl Reader {
         let sources =
             || Collection::ALL.map(|collection| self.clone().leaves(at, collection, filter.clone(), index.clone()));
         // Nothing of a lone mongod's dataset may be read when it is not the client's turn any more.
-        let most = if self.lone { usize::MAX } else { self.stream_above };
+        let most = if self.lone { usize::MAX } else { self.most_held };
         let mut backoff = Backoff::new();
         for _ in 1..ATTEMPTS {
             match gather(sources(), most).await {

@@ -87,7 +87,7 @@ pub struct MongoStore {
     histories: Histories,
     /// `None` where others write too.
     cache: Option<DatasetCache>,
-    stream_above: usize,
+    most_held: usize,
 }
 
 /// What came of a batch in the database.
@@ -109,9 +109,8 @@ impl MongoStore {
         check_url(&options.url).map_err(StoreError::Internal)?;
         let batches = Arc::new(ClientQueue::new(BATCHES_AT_ONCE, MOST_WAITING));
         let orphans = Arc::<Orphans>::default();
-        let cache = options.sole_writer.then(|| DatasetCache::new(options.memory.cache));
-        // What is kept is held anyway.
-        let stream_above = cache.as_ref().map_or(0, DatasetCache::largest).max(options.memory.stream_above);
+        let memory = options.memory;
+        let cache = options.sole_writer.then(|| DatasetCache::new(memory));
         let connection = Connection::begin(options, Arc::clone(&batches), Arc::clone(&orphans));
         connection.begun().await?;
         Ok(Self {
@@ -121,7 +120,7 @@ impl MongoStore {
             orphans,
             histories: Histories::new(),
             cache,
-            stream_above,
+            most_held: memory.most_held(),
         })
     }
 
@@ -193,8 +192,7 @@ impl MongoStore {
         if lone {
             standalone::finish_pending(&deployment.db, client.object_id()).await?;
         }
-        let reader =
-            Reader { db: deployment.db.clone(), client: client.object_id(), lone, stream_above: self.stream_above };
+        let reader = Reader { db: deployment.db.clone(), client: client.object_id(), lone, most_held: self.most_held };
         let pull = self.read(&reader, epoch, deployment.store, client, wanted, after).await;
         drop((turn.take(), passed.take()));
         pull
