@@ -123,6 +123,7 @@ fn name(engine: Engine) -> &'static str {
     match engine {
         Engine::Embedded => "embedded",
         Engine::ReplicaSet => "replica-set",
+        Engine::SoleWriter => "sole-writer",
         Engine::LoneMongod => "lone-mongod",
     }
 }

@@ -7,6 +7,7 @@
 
 mod check;
 mod draft;
+mod glance;
 mod groups;
 mod idempotent;
 mod invoice;
@@ -20,6 +21,7 @@ mod snapshot;
 mod sync;
 
 pub use check::{Check, Findings};
+pub use glance::Glance;
 pub use groups::Group;
 pub use idempotent::Idempotent;
 pub use local::LocalRecord;

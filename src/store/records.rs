@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bson::oid::ObjectId;
 use bson::raw::{RawBsonRef, RawDocument};
-use bson::{Bson, Document, RawDocumentBuf};
+use bson::{Bson, Document, RawBson, RawDocumentBuf, cstr};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -15,13 +15,52 @@ use crate::plan::{Plan, ReadSet, Snapshot, StoredInvoice, StoredItem, Write};
 
 /// One write, ready for a database: what all records carry is added.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Change {
+pub(super) struct Change<F = Document> {
     #[serde(rename = "collection")]
     pub table: Table,
     pub id: ObjectId,
     pub kind: ChangeKind,
     /// The whole record to insert (with `_id` and `clientId`), or the fields to set.
-    pub fields: Document,
+    pub fields: F,
+}
+
+/// A form in which the fields of a record can be held: to be looked at, or as bytes to be sent on.
+pub(super) trait Fields: Sized {
+    /// The fields of one of our own types.
+    fn of(value: &impl Serialize) -> Result<Self, bson::error::Error>;
+    /// Adds whose record it is.
+    fn add_client(&mut self, client: &ClientId);
+    /// Adds which commit wrote it.
+    fn add_revision(&mut self, revision: Revision);
+}
+
+impl Fields for Document {
+    fn of(value: &impl Serialize) -> Result<Self, bson::error::Error> {
+        bson::serialize_to_document(value)
+    }
+
+    fn add_client(&mut self, client: &ClientId) {
+        self.insert("clientId", client.object_id());
+    }
+
+    fn add_revision(&mut self, revision: Revision) {
+        self.insert("revision", revision.0);
+    }
+}
+
+/// Appends, and so replaces nothing: no record has either field before.
+impl Fields for RawDocumentBuf {
+    fn of(value: &impl Serialize) -> Result<Self, bson::error::Error> {
+        bson::serialize_to_raw_document_buf(value)
+    }
+
+    fn add_client(&mut self, client: &ClientId) {
+        self.append(cstr!("clientId"), client.object_id());
+    }
+
+    fn add_revision(&mut self, revision: Revision) {
+        self.append(cstr!("revision"), revision.0);
+    }
 }
 
 /// Where a record is kept.
@@ -51,12 +90,12 @@ pub(super) enum ChangeKind {
 }
 
 /// A plan's writes as changes of one client's records, in the plan's order.
-pub(super) fn changes(client: &ClientId, plan: &Plan) -> Result<Vec<Change>, StoreError> {
+pub(super) fn changes<F: Fields>(client: &ClientId, plan: &Plan) -> Result<Vec<Change<F>>, StoreError> {
     plan.writes.iter().map(|write| change(client, plan.receipt.revision, write)).collect()
 }
 
 /// The records of the dataset as changes leave them. `before` holds at least those that are changed.
-pub(super) fn written(changes: &[Change], before: &Records) -> Result<Records, StoreError> {
+pub(super) fn written(changes: &[Change<RawDocumentBuf>], before: &Records) -> Result<Records, StoreError> {
     let mut written = Records::new();
     for change in changes {
         let Table::Data(collection) = change.table else { continue };
@@ -69,21 +108,26 @@ pub(super) fn written(changes: &[Change], before: &Records) -> Result<Records, S
 
 /// A record as a change leaves it, the way MongoDB's `$set` does: fields that are there keep their places, and
 /// new ones come last.
-pub(super) fn changed(change: &Change, before: Option<&[u8]>) -> Result<Vec<u8>, StoreError> {
+pub(super) fn changed(change: &Change<RawDocumentBuf>, before: Option<&[u8]>) -> Result<Vec<u8>, StoreError> {
     match (change.kind, before) {
-        (ChangeKind::Insert, _) => encode(&change.fields),
-        (ChangeKind::Set, Some(before)) => {
-            let mut record: Document = decode(before)?;
-            record.extend(change.fields.clone());
-            encode(&record)
-        }
+        (ChangeKind::Insert, _) => Ok(change.fields.as_bytes().to_vec()),
+        (ChangeKind::Set, Some(before)) => set(before, &change.fields).map_err(|e| StoreError::Internal(e.to_string())),
         (ChangeKind::Set, None) => Err(StoreError::Internal(format!("no record {} to change", change.id))),
     }
 }
 
-/// A document as bytes.
-pub(super) fn encode(document: &Document) -> Result<Vec<u8>, StoreError> {
-    RawDocumentBuf::try_from(document).map(RawDocumentBuf::into_bytes).map_err(|e| StoreError::Internal(e.to_string()))
+fn set(before: &[u8], fields: &RawDocument) -> Result<Vec<u8>, bson::error::Error> {
+    let mut after = RawDocumentBuf::new();
+    let mut new: Vec<_> = fields.iter().collect::<Result<_, _>>()?;
+    for element in RawDocument::from_bytes(before)? {
+        let (name, value) = element?;
+        match new.iter().position(|(changed, _)| *changed == name) {
+            Some(index) => after.append(name, new.remove(index).1),
+            None => after.append(name, value),
+        }
+    }
+    new.into_iter().for_each(|(name, value)| after.append(name, value));
+    Ok(after.into_bytes())
 }
 
 /// Any of our own types from the bytes of a document.
@@ -91,37 +135,51 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError>
     bson::deserialize_from_slice(bytes).map_err(|e| StoreError::Internal(e.to_string()))
 }
 
-fn change(client: &ClientId, revision: Revision, write: &Write) -> Result<Change, StoreError> {
+fn change<F: Fields>(client: &ClientId, revision: Revision, write: &Write) -> Result<Change<F>, StoreError> {
+    use ChangeKind::{Insert, Set};
     use Collection::{Invoices, Items, Payments, PurchaseHistories};
     let (table, id, kind, fields) = match write {
-        Write::InsertItem(item) => (Table::Data(Items), item.id.0, ChangeKind::Insert, document(item)?),
-        Write::UpdateItem(id, changes) => (Table::Data(Items), id.0, ChangeKind::Set, document(changes)?),
-        Write::InsertInvoice(invoice) => (Table::Data(Invoices), invoice.id.0, ChangeKind::Insert, document(invoice)?),
-        Write::SettleInvoice(id, settlement) => (Table::Data(Invoices), id.0, ChangeKind::Set, document(settlement)?),
-        Write::InsertPayment(payment) => (Table::Data(Payments), payment.id.0, ChangeKind::Insert, document(payment)?),
-        Write::InsertPurchase(purchase) => {
-            (Table::Data(PurchaseHistories), purchase.id.0, ChangeKind::Insert, document(purchase)?)
-        }
-        Write::InsertLocalId(record) => {
-            (Table::Own(OwnTable::LocalIds), record.id, ChangeKind::Insert, document(record)?)
-        }
+        Write::InsertItem(item) => (Table::Data(Items), item.id.0, Insert, fields(item)?),
+        Write::UpdateItem(id, changes) => (Table::Data(Items), id.0, Set, fields(changes)?),
+        Write::InsertInvoice(invoice) => (Table::Data(Invoices), invoice.id.0, Insert, fields(invoice)?),
+        Write::SettleInvoice(id, settlement) => (Table::Data(Invoices), id.0, Set, fields(settlement)?),
+        Write::InsertPayment(payment) => (Table::Data(Payments), payment.id.0, Insert, fields(payment)?),
+        Write::InsertPurchase(purchase) => (Table::Data(PurchaseHistories), purchase.id.0, Insert, fields(purchase)?),
+        Write::InsertLocalId(record) => (Table::Own(OwnTable::LocalIds), record.id, Insert, fields(record)?),
     };
-    let mut change = Change { table, id, kind, fields };
-    if kind == ChangeKind::Insert {
-        change.fields.insert("clientId", client.object_id());
+    let mut change: Change<F> = Change { table, id, kind, fields };
+    if kind == Insert {
+        change.fields.add_client(client);
     }
-    change.fields.insert("revision", revision.0);
+    // A local id's record says its revision itself.
+    if table != Table::Own(OwnTable::LocalIds) {
+        change.fields.add_revision(revision);
+    }
     Ok(change)
+}
+
+fn fields<F: Fields>(value: &impl Serialize) -> Result<F, StoreError> {
+    F::of(value).map_err(|e| StoreError::Internal(e.to_string()))
 }
 
 /// Any of our own types as a document.
 pub(super) fn document(value: &impl Serialize) -> Result<Document, StoreError> {
-    bson::serialize_to_document(value).map_err(|e| StoreError::Internal(e.to_string()))
+    fields(value)
+}
+
+/// Any of our own types as bytes.
+pub(super) fn encode(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    fields::<RawDocumentBuf>(value).map(RawDocumentBuf::into_bytes)
 }
 
 /// Any of our own types as a value.
 pub(super) fn bson(value: &impl Serialize) -> Result<Bson, StoreError> {
     bson::serialize_to_bson(value).map_err(|e| StoreError::Internal(e.to_string()))
+}
+
+/// Any of our own types as a value that is ready to be sent.
+pub(super) fn raw_bson(value: &impl Serialize) -> Result<RawBson, StoreError> {
+    RawBson::try_from(bson(value)?).map_err(|e| StoreError::Internal(e.to_string()))
 }
 
 /// Adds what the local ids of a snapshot stand for to the items and invoices that are read: (items, invoices).
@@ -201,8 +259,8 @@ mod tests {
         };
         let receipt = Receipt { revision: Revision(7), ..Receipt::default() };
         let plan = Plan { writes: vec![Write::InsertItem(item)], next_invoice: None, receipt, remember: None };
-        let [change] = changes(&client, &plan).unwrap().try_into().unwrap();
-        let of = |name: &str| change.fields.get(name).cloned().unwrap();
+        let changes: Vec<Change> = changes(&client, &plan).unwrap();
+        let of = |name: &str| changes[0].fields.get(name).cloned().unwrap();
         assert_eq!((of("price"), of("stock")), (Bson::Double(12.5), Bson::Double(98.0)));
         assert_eq!((of("_id"), of("clientId")), (Bson::ObjectId(id), Bson::ObjectId(client.object_id())));
         assert_eq!((of("revision"), of("createdAt")), (Bson::Int64(7), Bson::DateTime(now.date_time())));
@@ -211,7 +269,7 @@ mod tests {
     #[test]
     fn a_changed_record_keeps_its_order_as_mongodb_does() {
         let before = encode(&bson::doc! {"_id": 1, "stock": 5, "name": "Tea", "stranger": [1]}).unwrap();
-        let fields = bson::doc! {"price": 2.5, "stock": 4.0, "revision": 9_i64};
+        let fields = bson::rawdoc! {"price": 2.5, "stock": 4.0, "revision": 9_i64};
         let table = Table::Data(Collection::Items);
         let change = Change { table, id: clock::new_id(), kind: ChangeKind::Set, fields };
         let after: Document = decode(&changed(&change, Some(&before)).unwrap()).unwrap();

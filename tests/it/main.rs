@@ -10,6 +10,7 @@ mod api_examples;
 mod behaviour;
 mod contract;
 mod crash;
+mod delta;
 mod fuzz;
 mod harness;
 mod history;

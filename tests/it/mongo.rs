@@ -82,7 +82,9 @@ async fn indexes_start_with_the_client() {
     let (db, setup) = new_database(Topology::ReplicaSet).await;
     let _server = Server::start(&setup);
     for collection in ["itemgroups", "items", "clientcustomers", "invoices", "payments", "purchasehistories"] {
-        assert!(keys(&db, collection).await.contains(&doc! {"clientId": 1, "_id": 1}), "{collection}");
+        let keys = keys(&db, collection).await;
+        assert!(keys.contains(&doc! {"clientId": 1, "_id": 1}), "{collection}");
+        assert!(keys.contains(&doc! {"clientId": 1, "revision": 1}), "{collection}");
     }
     assert!(keys(&db, "invoices").await.contains(&doc! {"clientId": 1, "invoiceNumber": 1}));
     assert!(keys(&db, "purchasehistories").await.contains(&doc! {"clientId": 1, "invoiceId": 1}));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bson::Document;
+use bson::{Document, RawDocumentBuf};
 use redb::{Database, ReadableDatabase};
 
 use super::cache::{DatasetCache, Known};
@@ -77,6 +77,7 @@ impl EmbeddedStore {
             for mut fields in records {
                 let id = fields.get_object_id("_id").map_err(|e| StoreError::Internal(e.to_string()))?;
                 fields.insert("clientId", client.object_id());
+                let fields = RawDocumentBuf::try_from(&fields).map_err(|e| StoreError::Internal(e.to_string()))?;
                 let change = Change { table: Table::Data(collection), id, kind: ChangeKind::Insert, fields };
                 tables.apply(client, &change, &mut Records::new())?;
             }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use bson::Document;
+use bson::RawDocumentBuf;
 use bson::oid::ObjectId;
 use bson::raw::RawDocument;
 use redb::{
@@ -268,7 +268,12 @@ impl<T: Open> Tables<T> {
 impl WritableTables<'_> {
     /// Applies one change to a record, and keeps the tables that find records in step. A record of the dataset
     /// is added to `records` as it is now.
-    pub fn apply(&mut self, client: &ClientId, change: &Change, records: &mut Records) -> Result<(), StoreError> {
+    pub fn apply(
+        &mut self,
+        client: &ClientId,
+        change: &Change<RawDocumentBuf>,
+        records: &mut Records,
+    ) -> Result<(), StoreError> {
         match change.table {
             Table::Data(collection) => {
                 let record = self.apply_data(client, collection, change)?;
@@ -278,7 +283,7 @@ impl WritableTables<'_> {
             Table::Own(OwnTable::LocalIds) => {
                 let local_id = change.fields.get_str("localId").map_err(|e| StoreError::Internal(e.to_string()))?;
                 let key = local_key(client, local_id);
-                let replaced = self.local_ids.insert(&key[..], &encode(&change.fields)?[..]).map_err(failed)?.is_some();
+                let replaced = self.local_ids.insert(&key[..], change.fields.as_bytes()).map_err(failed)?.is_some();
                 refuse_if(replaced, change)
             }
         }
@@ -288,7 +293,7 @@ impl WritableTables<'_> {
         &mut self,
         client: &ClientId,
         collection: Collection,
-        change: &Change,
+        change: &Change<RawDocumentBuf>,
     ) -> Result<Vec<u8>, StoreError> {
         let key = record_key(client, collection, change.id.bytes());
         let bytes = {
@@ -339,14 +344,14 @@ impl WritableTables<'_> {
     /// Keeps a receipt under its key.
     pub fn remember(&mut self, client: &ClientId, receipt: &StoredReceipt) -> Result<(), StoreError> {
         let key = receipt_key(client, &receipt.key);
-        let bytes = encode(&records::document(receipt)?)?;
+        let bytes = encode(receipt)?;
         self.receipts.insert(&key[..], &bytes[..]).map_err(failed)?;
         let age = receipt.created_at.date_time().timestamp_millis();
         self.receipt_ages.insert((age, &key[..]), ()).map_err(failed)?;
         Ok(())
     }
 
-    fn index(&mut self, client: &ClientId, collection: Collection, fields: &Document) -> Result<(), StoreError> {
+    fn index(&mut self, client: &ClientId, collection: Collection, fields: &RawDocument) -> Result<(), StoreError> {
         if let (Collection::Invoices, Ok(number)) = (collection, fields.get_str("invoiceNumber")) {
             self.numbers.insert(&number_key(client, number)[..], ()).map_err(failed)?;
         }
@@ -411,7 +416,7 @@ fn remove_receipts_before(age: i64, tables: &mut WritableTables<'_>) -> Result<u
     Ok(old.len())
 }
 
-fn refuse_if(exists: bool, change: &Change) -> Result<(), StoreError> {
+fn refuse_if(exists: bool, change: &Change<RawDocumentBuf>) -> Result<(), StoreError> {
     if exists { Err(StoreError::Internal(format!("a record {} exists already", change.id))) } else { Ok(()) }
 }
 

@@ -42,6 +42,8 @@ pub(super) struct Connection {
 pub(super) struct Deployment {
     pub db: Database,
     pub topology: Topology,
+    /// Whether it is a sharded cluster.
+    pub is_router: bool,
     pub store: StoreId,
     process: Option<ObjectId>,
 }
@@ -211,9 +213,9 @@ impl Search {
     async fn find(&self, patience: Duration) -> Result<Deployment, StoreError> {
         let deployment = within(patience, async {
             let db = self.client().await?;
-            let Hello { topology, process } = Hello::ask(&db).await?;
+            let Hello { topology, is_router, process } = Hello::ask(&db).await?;
             // Which store it is turns out when it is made ready.
-            Ok::<_, StoreError>(Deployment { db, topology, store: StoreId(0), process })
+            Ok::<_, StoreError>(Deployment { db, topology, is_router, store: StoreId(0), process })
         });
         let mut deployment = deployment.await?;
         self.state.send_replace(State::Preparing);

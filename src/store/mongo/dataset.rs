@@ -7,13 +7,14 @@ use bson::raw::RawDocument;
 use bson::{Document, RawDocumentBuf, Timestamp, doc};
 use futures_util::{StreamExt, stream};
 use mongodb::error::{Error, ErrorKind};
+use mongodb::options::Hint;
 use mongodb::raw_batch_cursor::RawBatch;
 use mongodb::{ClientSession, Database};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::backoff::Backoff;
+use super::counter::Counter;
 use super::error::{code, describe};
-use super::load::Counter;
 use super::within;
 use crate::dataset::Encoder;
 use crate::model::{Collection, Revision};
@@ -64,17 +65,20 @@ impl Reader {
 
     /// Everything of the client.
     pub async fn all(&self, at: Option<At>) -> Result<Gathered, StoreError> {
-        self.matching(at, doc! { "clientId": self.client }).await
+        self.matching(at, doc! { "clientId": self.client }, doc! { "clientId": 1, "_id": 1 }).await
     }
 
     /// The records that commits after this one have changed.
     pub async fn changed_since(&self, at: Option<At>, revision: Revision) -> Result<Gathered, StoreError> {
-        self.matching(at, doc! { "clientId": self.client, "revision": { "$gt": revision.0 } }).await
+        let newer = doc! { "clientId": self.client, "revision": { "$gt": revision.0 } };
+        self.matching(at, newer, doc! { "clientId": 1, "revision": 1 }).await
     }
 
-    /// All collections side by side: a session serves one command at a time, so each has one of its own.
-    async fn matching(&self, at: Option<At>, filter: Document) -> Result<Gathered, StoreError> {
-        let sources = || Collection::ALL.map(|collection| self.clone().leaves(at, collection, filter.clone()));
+    /// All collections side by side: a session serves one command at a time, so each has one of its own. The index
+    /// is said, because for the order alone the server would take another one and read everything.
+    async fn matching(&self, at: Option<At>, filter: Document, index: Document) -> Result<Gathered, StoreError> {
+        let sources =
+            || Collection::ALL.map(|collection| self.clone().leaves(at, collection, filter.clone(), index.clone()));
         // Nothing of a lone mongod's dataset may be read when it is not the client's turn any more.
         let most = if self.lone { usize::MAX } else { self.stream_above };
         let mut backoff = Backoff::new();
@@ -91,10 +95,10 @@ impl Reader {
     }
 
     /// Reads and encodes a collection: one task asks the database for the next records while the other encodes.
-    fn leaves(self, at: Option<At>, collection: Collection, filter: Document) -> Leaves {
+    fn leaves(self, at: Option<At>, collection: Collection, filter: Document, index: Document) -> Leaves {
         let (batches, fetched) = mpsc::channel(1);
         let (leaves, encoded) = mpsc::channel(8);
-        tokio::spawn(self.fetch(at, collection, filter, batches));
+        tokio::spawn(self.fetch(at, collection, filter, index, batches));
         tokio::spawn(encode(collection, fetched, leaves));
         stream::unfold(encoded, |mut encoded| async { encoded.recv().await.map(|leaf| (leaf, encoded)) }).boxed()
     }
@@ -104,9 +108,10 @@ impl Reader {
         at: Option<At>,
         collection: Collection,
         filter: Document,
+        index: Document,
         batches: Sender<Result<RawBatch, StoreError>>,
     ) {
-        if let Err(error) = self.try_fetch(at, collection, filter, &batches).await {
+        if let Err(error) = self.try_fetch(at, collection, filter, index, &batches).await {
             // Nobody to tell is nobody to care.
             let _ = batches.send(Err(error)).await;
         }
@@ -117,10 +122,11 @@ impl Reader {
         at: Option<At>,
         collection: Collection,
         filter: Document,
+        index: Document,
         batches: &Sender<Result<RawBatch, StoreError>>,
     ) -> Result<(), StoreError> {
         let collection = self.db.collection::<RawDocumentBuf>(collection.name());
-        let find = collection.find(filter).sort(doc! { "_id": 1 }).batch_size(BATCH);
+        let find = collection.find(filter).sort(doc! { "_id": 1 }).hint(Hint::Keys(index)).batch_size(BATCH);
         match self.lone {
             false => {
                 let mut session = self.snapshot(at).await?;

@@ -26,7 +26,7 @@ pub(super) enum Failure {
     /// The driver's error. Its labels tell whether another attempt is worth it.
     Driver(Error),
     /// Somebody else was quicker; another attempt sees what they did.
-    Overtaken(Error),
+    Overtaken,
 }
 
 /// Says what happened: kind, code and labels.
@@ -84,12 +84,18 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
+    /// Of an upsert, which may meet another one.
+    pub fn of_an_upsert(error: Error) -> Self {
+        if code(&error) == Some(DUPLICATE_KEY) { Self::Overtaken } else { Self::Driver(error) }
+    }
+
     /// The failure of something that no rule was asked about.
     pub fn of_the_store(self) -> StoreError {
         match self {
             Self::Rejected(reject) => StoreError::Internal(reject.to_string()),
             Self::Store(error) => error,
-            Self::Driver(error) | Self::Overtaken(error) => error.into(),
+            Self::Driver(error) => error.into(),
+            Self::Overtaken => StoreError::Unavailable("somebody else was quicker".to_owned()),
         }
     }
 }

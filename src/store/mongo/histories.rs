@@ -7,7 +7,7 @@
 
 use moka::sync::Cache;
 
-use super::load::Counter;
+use super::counter::Counter;
 use crate::clock;
 use crate::model::{ClientId, Lineage, Position};
 

@@ -20,6 +20,9 @@ pub(super) async fn ensure(db: &Database, receipt_days: u32) -> Result<()> {
     for collection in Collection::ALL {
         // The dataset's filter and order.
         make(db, collection.name(), doc! { "clientId": 1, "_id": 1 }, IndexOptions::default()).await?;
+        // What changed after a revision. Records that other programs write have none, and cost nothing here.
+        let ours = IndexOptions::builder().partial_filter_expression(doc! { "revision": { "$exists": true } }).build();
+        make(db, collection.name(), doc! { "clientId": 1, "revision": 1 }, ours).await?;
     }
     make(db, Collection::Invoices.name(), doc! { "clientId": 1, "invoiceNumber": 1 }, IndexOptions::default()).await?;
     make(db, Collection::PurchaseHistories.name(), doc! { "clientId": 1, "invoiceId": 1 }, IndexOptions::default())

@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 use super::INTENTS;
 use super::error::{DUPLICATE_KEY, code};
 use super::find::{find, in_few_batches};
-use super::update::journaled;
+use super::write::journaled;
 use crate::clock;
 use crate::model::{ClientId, Lineage};
 use crate::plan::Plan;
 use crate::store::StoreError;
-use crate::store::records::{Change, ChangeKind, Table, bson, document};
+use crate::store::records::{Change, ChangeKind, Table, bson, changes, document};
 
 /// A decided batch.
 #[derive(Debug)]
@@ -80,7 +80,6 @@ impl Intent {
     pub fn new(
         client: &ClientId,
         plan: &Plan,
-        changes: Vec<Change>,
         lineage: Option<Lineage>,
         revisions: &HashMap<ObjectId, Bson>,
     ) -> Result<Self, StoreError> {
@@ -95,7 +94,7 @@ impl Intent {
             batch: clock::new_id(),
             parts: 0,
         };
-        Ok(Self { head, steps: changes.into_iter().map(step).collect() })
+        Ok(Self { head, steps: changes(client, plan)?.into_iter().map(step).collect() })
     }
 
     /// Whose batch it is.

@@ -4,9 +4,11 @@
 //! snapshot (`dataset`). A lone mongod has neither; there a batch is first stored as an `intent` and
 //! then applied (`standalone`), and whoever comes next finishes what was interrupted.
 
+mod apply;
 mod backoff;
 mod client_queue;
 mod connection;
+mod counter;
 mod dataset;
 mod error;
 mod find;
@@ -19,7 +21,7 @@ mod orphans;
 mod standalone;
 mod topology;
 mod transaction;
-mod update;
+mod write;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -40,9 +42,10 @@ use crate::model::{ClientId, Cursor, Lineage, StoreId};
 use crate::plan::{Plan, Planner, ReadSet, Receipt, Snapshot};
 use client_queue::{ClientQueue, Gate};
 use connection::{Connection, Deployment};
+use counter::Counter;
 use dataset::{At, Reader};
 use histories::Histories;
-use load::{Counter, Extent};
+use load::Keep;
 use orphans::Orphans;
 use topology::Topology;
 
@@ -150,14 +153,14 @@ impl MongoStore {
         // Asked before the work, so that nothing of an earlier time of the database is kept for a later one.
         let epoch = self.connection.epoch();
         let history = self.histories.of(epoch, *client);
-        let extent = if self.cache.is_some() { Extent::Whole } else { Extent::Needed };
+        let keep = if self.cache.is_some() { Keep::Records } else { Keep::Nothing };
         let executed = within(WORK_DEADLINE, async {
-            let Deployment { db, topology, .. } = &*self.deployment().await?;
-            match topology {
+            let deployment = self.deployment().await?;
+            match deployment.topology {
                 Topology::Transactional => {
-                    transaction::execute(db, &self.orphans, client, history, extent, planner).await
+                    transaction::execute(&deployment, &self.orphans, client, history, keep, planner).await
                 }
-                Topology::Standalone => standalone::execute(db, client, history, extent, planner).await,
+                Topology::Standalone => standalone::execute(&deployment.db, client, history, keep, planner).await,
             }
         });
         let Executed { outcome, commit } = executed.await?;

@@ -10,15 +10,16 @@
 use std::collections::BTreeMap;
 
 use bson::oid::ObjectId;
-use bson::{Document, doc};
+use bson::{Document, RawDocumentBuf, doc};
 use mongodb::Database;
 
 use super::client_queue::ClientQueue;
+use super::counter::Counter;
 use super::error::{DOCUMENT_VALIDATION_FAILURE, DUPLICATE_KEY, Failure, describe};
 use super::histories::History;
 use super::intent::{Intent, Step, pending, sweep_parts};
-use super::load::{Counter, Extent, load};
-use super::update::{Refused, journaled, update};
+use super::load::{Keep, load};
+use super::write::{Refused, journaled, update};
 use super::{CLIENTS, Executed, RECEIPTS};
 use crate::dataset::Records;
 use crate::failpoint::{self, Point};
@@ -32,14 +33,14 @@ pub(super) async fn execute(
     db: &Database,
     client: &ClientId,
     history: History<'_>,
-    extent: Extent,
+    keep: Keep,
     planner: &dyn Planner,
 ) -> Result<Executed, ExecuteError> {
     let reads = planner.reads();
     loop {
         finish_pending(db, client.object_id()).await?;
         let counter = Counter::load(db, None, client.object_id()).await.map_err(StoreError::from)?;
-        let loaded = load(db, None, client, &counter, &reads, extent).await?;
+        let loaded = load(db, None, client, &counter, &reads, keep).await?;
         failpoint::reached(Point::BeforePlanning);
         let plan = match planner.plan(&loaded.snapshot)? {
             Decision::Commit(plan) => plan,
@@ -51,9 +52,11 @@ pub(super) async fn execute(
             return Ok(Executed::nothing(receipt, false, &counter));
         }
         let begun = history.begun(&counter);
-        let changes = changes(client, &plan)?;
-        let records = if extent == Extent::Whole { written(&changes, &loaded.records)? } else { Records::new() };
-        let mut intent = Intent::new(client, &plan, changes, begun.clone(), &loaded.revisions)?;
+        let records = match keep {
+            Keep::Records => written(&changes(client, &plan)?, &loaded.records)?,
+            Keep::Nothing => Records::new(),
+        };
+        let mut intent = Intent::new(client, &plan, begun.clone(), &loaded.revisions)?;
         if intent.store(db).await.map_err(StoreError::from)? {
             let applied = apply(db, &intent).await.map_err(unfinished)?;
             failpoint::reached(Point::AfterCommit);
@@ -78,7 +81,7 @@ pub(super) async fn execute(
 pub(super) async fn snapshot(db: &Database, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
     finish_pending(db, client.object_id()).await?;
     let counter = Counter::load(db, None, client.object_id()).await?;
-    let loaded = load(db, None, client, &counter, reads, Extent::Needed).await;
+    let loaded = load(db, None, client, &counter, reads, Keep::Nothing).await;
     Ok(loaded.map_err(Failure::of_the_store)?.snapshot)
 }
 
@@ -209,7 +212,9 @@ async fn remove(db: &Database, intent: &Intent) {
 async fn run(db: &Database, collection: &str, statements: &[Document], own_key: &[&str]) -> Result<(), Unapplied> {
     // Before each, the first too: the intent is stored by then.
     failpoint::reached(Point::MidApply);
-    let updated = update(db, None, collection, statements).await.map_err(|e| Unapplied::Failed(e.into()))?;
+    let sent: Result<Vec<_>, _> = statements.iter().map(RawDocumentBuf::try_from).collect();
+    let sent = sent.map_err(|e| Unapplied::Failed(StoreError::Internal(e.to_string())))?;
+    let updated = update(db, None, collection, &sent).await.map_err(|e| Unapplied::Failed(e.into()))?;
     let applied = |refused: &&Refused| refused.code == DUPLICATE_KEY && refused.unique == own_key;
     let Some(Refused { statement, code, unique }) = updated.refused.iter().find(|refused| !applied(refused)) else {
         return Ok(());

@@ -19,6 +19,8 @@ pub(super) enum Topology {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hello {
     pub topology: Topology,
+    /// Whether it is a router of a sharded cluster, which wants to know from a filter where a record lies.
+    pub is_router: bool,
     /// Which process answered. Another one may have other data: a member that was elected, or a backup.
     pub process: Option<ObjectId>,
 }
@@ -29,8 +31,12 @@ impl Hello {
         let hello = db.client().database("admin").run_command(doc! { "hello": 1 }).await?;
         let version = hello.get_document("topologyVersion").ok();
         let process = version.and_then(|version| version.get_object_id("processId").ok());
-        Ok(Self { topology: Topology::of(&hello)?, process })
+        Ok(Self { topology: Topology::of(&hello)?, is_router: is_router(&hello), process })
     }
+}
+
+fn is_router(hello: &Document) -> bool {
+    hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid")
 }
 
 impl Topology {
@@ -45,7 +51,7 @@ impl Topology {
         if !hello.get_bool("isWritablePrimary").unwrap_or(false) {
             return Err(StoreError::Unavailable("the replica set has no primary here, or is not initiated".to_owned()));
         }
-        let is_transactional = hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid");
+        let is_transactional = hello.contains_key("setName") || is_router(hello);
         Ok(if is_transactional { Self::Transactional } else { Self::Standalone })
     }
 }

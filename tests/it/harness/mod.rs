@@ -22,7 +22,7 @@ pub use connection::Connection;
 pub use engine::Engine;
 pub(crate) use engine::on_every_engine;
 pub use matcher::Matcher;
-pub use mongod::{Mongod, Topology, database, unique_name};
+pub use mongod::{Mongod, Topology, database, database_at, unique_name};
 pub use server::{Server, Setup};
 pub use token::{TEST_SECRET, random_hex, sign, token};
 pub use wait::{block_on, eventually};

@@ -15,7 +15,7 @@ use viveka_sync::store::embedded::EmbeddedStore;
 use super::client::{Answer, Phone, Request};
 use super::engine::Engine;
 use super::matcher::{Matcher, Mismatch, with_client};
-use super::mongod::{Mongod, Topology, database, unique_name};
+use super::mongod::{Mongod, Topology, database};
 use super::server::{Server, Setup};
 use super::token::random_hex;
 use super::{scratch, wait};
@@ -28,6 +28,11 @@ fn scenarios_on_the_embedded_engine() {
 #[test]
 fn scenarios_on_a_replica_set() {
     play_all(Engine::ReplicaSet);
+}
+
+#[test]
+fn scenarios_on_a_replica_set_of_ours_alone() {
+    play_all(Engine::SoleWriter);
 }
 
 #[test]
@@ -83,7 +88,7 @@ fn play_all(engine: Engine) {
     let plays = load();
     let problems: Vec<String> = match engine.topology() {
         None => play_embedded(&plays),
-        Some(topology) => play_mongo(topology, &plays),
+        Some(topology) => play_mongo(topology, &Setup::on(engine), &plays),
     };
     assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
     assert!(plays.len() >= FEWEST_FILES, "only {} files in {FOLDER}", plays.len());
@@ -99,13 +104,13 @@ fn play_embedded(plays: &[Play]) -> Vec<String> {
 }
 
 /// In MongoDB ids are unique over all clients, and scenarios like the same ones: each begins with empty collections.
-fn play_mongo(topology: Topology, plays: &[Play]) -> Vec<String> {
+fn play_mongo(topology: Topology, setup: &Setup, plays: &[Play]) -> Vec<String> {
     let mongod = Mongod::shared(topology);
-    let name = unique_name("scenarios");
-    let server = Server::start(&Setup::at(mongod).database(&name));
+    let name = setup.database_name();
+    let server = Server::start(setup);
     let play_one = |play: &Play| {
         let (_, records) = play.seed();
-        wait::block_on(seed_mongo(mongod, &name, &records)).expect("MongoDB takes the records");
+        wait::block_on(seed_mongo(mongod, name, &records)).expect("MongoDB takes the records");
         play.problem(&server)
     };
     plays.iter().filter_map(play_one).collect()

@@ -10,10 +10,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::child::Child;
+use super::client::{Phone, Request};
 use super::engine::Engine;
 use super::mongod::{Mongod, unique_name};
 use super::scratch;
 use super::token::TEST_SECRET;
+use super::wait::eventually;
 
 /// How a server is started and where its data lies; two servers of one setup share the data.
 #[derive(Clone)]
@@ -34,10 +36,11 @@ impl Setup {
 
     /// The given engine on a new, empty store; for MongoDB that is a database in the shared mongod.
     pub fn on(engine: Engine) -> Self {
-        match engine.topology() {
+        let setup = match engine.topology() {
             None => Self::embedded(),
             Some(topology) => Self::at(Mongod::shared(topology)),
-        }
+        };
+        if engine == Engine::SoleWriter { setup.env("SOLE_WRITER", "true") } else { setup }
     }
 
     /// A new, empty database in this very mongod.
@@ -66,6 +69,16 @@ impl Setup {
     /// The directory of the embedded engine's data.
     pub fn directory(&self) -> &Path {
         Path::new(&self.env["DATA_DIR"])
+    }
+
+    /// The connection string of the MongoDB.
+    pub fn mongo_url(&self) -> &str {
+        &self.env["MONGO_URL"]
+    }
+
+    /// The name of the MongoDB database.
+    pub fn database_name(&self) -> &str {
+        &self.env["MONGO_DB_NAME"]
     }
 
     /// Keeps the data in this MongoDB database.
@@ -111,6 +124,13 @@ impl Server {
             panic!("the server does not listen:\n{}", child.lines().join("\n"));
         };
         Self { child, address, setup: setup.clone() }
+    }
+
+    /// Starts one and waits until its store is there, which on a busy machine may take longer than the start waits.
+    pub fn start_ready(setup: &Setup) -> Self {
+        let server = Self::start(setup);
+        server.wait_until_ready();
+        server
     }
 
     /// Starts one that must end by itself, with a failure and without listening; gives what it printed.
@@ -199,6 +219,19 @@ impl Server {
     pub fn restart(&mut self) {
         self.child.kill();
         *self = Self::start(&self.setup);
+    }
+
+    /// The same, and waits until its store is there.
+    pub fn restart_ready(&mut self) {
+        self.restart();
+        self.wait_until_ready();
+    }
+
+    fn wait_until_ready(&self) {
+        let phone = Phone::new(self);
+        eventually("the server has its store", START_DEADLINE, || {
+            (phone.send(Request::new("GET", "/api/health")).status == 200).then_some(())
+        });
     }
 }
 

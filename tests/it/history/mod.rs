@@ -14,11 +14,11 @@
 //!
 //! `HISTORIES=1000000 cargo test --test it history` is the long run, `HISTORY_SEED=...` runs one history again.
 
-mod author;
-mod books;
+pub mod author;
+pub mod books;
 mod campaign;
-mod check;
-mod device;
+pub mod check;
+pub mod device;
 mod numbers;
 mod sequence;
 mod shape;
@@ -42,6 +42,12 @@ fn histories_match_the_books_embedded() {
 fn histories_match_the_books_replica_set() {
     let count = histories(2_000) / SHARE_OF_MONGO;
     campaign::run(Engine::ReplicaSet.server(), "histories_match_the_books_replica_set", count);
+}
+
+#[test]
+fn histories_match_the_books_sole_writer() {
+    let count = histories(2_000) / SHARE_OF_MONGO;
+    campaign::run(Engine::SoleWriter.server(), "histories_match_the_books_sole_writer", count);
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Plans: what they are made from and what form they have.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bson::oid::ObjectId;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
-use viveka_sync::batch::Fingerprint;
+use viveka_sync::batch::{Batch, Fingerprint};
 use viveka_sync::model::IdempotencyKey;
-use viveka_sync::plan::{Decision, Idempotent, Plan, Planner, Reject, SyncPlanner, Write};
+use viveka_sync::plan::{Decision, Glance, Idempotent, Plan, Planner, Reject, SyncPlanner, Write};
 
 use super::body::{aliases, field, list, text};
 use super::book::{Book, made_ids, touched};
@@ -118,6 +119,39 @@ proptest! {
     fn a_key_replays_its_receipt_for_the_same_payload_and_is_refused_for_another(story in stories()) {
         story.check(keeps_its_key)?;
     }
+
+    #[test]
+    fn what_a_glance_decides_is_right_or_cannot_be_committed(story in stories()) {
+        story.check(|step| {
+            let Some(batch) = &step.batch else { return Ok(()) };
+            glances(&SyncPlanner::new(batch.clone(), step.stamp.clone()), &step.before)?;
+            let keyed = keyed(step, batch, batch.fingerprint.clone());
+            glances(&keyed, &step.before)?;
+            glances(&keyed, &step.after)?;
+            let mut applied = step.before.clone();
+            if let Ok(Decision::Commit(plan)) = keyed.plan(&applied.answer(&keyed.reads())) {
+                applied.commit(&plan);
+                glances(&keyed, &applied)?;
+            }
+            Ok(())
+        })?;
+    }
+}
+
+/// Plans with and without what a glance leaves out.
+fn glances(planner: &impl Planner, book: &Book) -> TestCaseResult {
+    let reads = planner.reads();
+    let whole = book.answer(&reads);
+    let mut glance = whole.clone();
+    glance.receipts.clear();
+    glance.invoices.values_mut().for_each(|invoice| invoice.has_purchase = false);
+    let decision = planner.plan(&glance);
+    if (Glance { reads: &reads, snapshot: &glance }).decides(&decision) {
+        let kept_before = matches!(&decision, Ok(Decision::Commit(plan))
+            if plan.remember.as_ref().is_some_and(|receipt| whole.receipts.contains_key(&receipt.key)));
+        prop_assert!(kept_before || decision == planner.plan(&whole), "{:?} on a glance", decision);
+    }
+    Ok(())
 }
 
 /// Whether every record that a write refers to is stored already or written before it.
@@ -140,16 +174,20 @@ fn refers_backwards(plan: &Plan, before: &Book) -> TestCaseResult {
     Ok(())
 }
 
-fn keeps_its_key(step: &Step) -> TestCaseResult {
-    let Some(batch) = &step.batch else { return Ok(()) };
-    let keyed = |fingerprint: Fingerprint| Idempotent {
+/// The step's planner with a key.
+fn keyed(step: &Step, batch: &Arc<Batch>, fingerprint: Fingerprint) -> Idempotent<SyncPlanner> {
+    Idempotent {
         inner: SyncPlanner::new(batch.clone(), step.stamp.clone()),
         key: IdempotencyKey::new("monday-17").unwrap(),
         fingerprint,
         at: step.stamp.time(),
-    };
-    let same = keyed(batch.fingerprint.clone());
-    let other = keyed(Fingerprint::of(&"another payload".into()));
+    }
+}
+
+fn keeps_its_key(step: &Step) -> TestCaseResult {
+    let Some(batch) = &step.batch else { return Ok(()) };
+    let same = keyed(step, batch, batch.fingerprint.clone());
+    let other = keyed(step, batch, Fingerprint::of(&"another payload".into()));
     let mut book = step.before.clone();
     match (same.plan(&book.answer(&same.reads())), &step.outcome) {
         (Ok(Decision::Commit(keyed)), Outcome::Committed(plain)) => {

@@ -1,14 +1,15 @@
-//! Many updates in one round trip.
+//! Many writes in one round trip, as commands of our own: they are built once, as bytes, and their replies tell
+//! what the driver's operations leave out.
 
-use bson::raw::RawArrayBuf;
+use bson::raw::{CStr, RawArrayBuf, RawDocument};
 use bson::{Bson, Document, RawDocumentBuf, cstr, rawdoc};
 use mongodb::error::Result;
 use mongodb::options::{Acknowledgment, WriteConcern};
 use mongodb::{ClientSession, Database};
 
-/// What came of the statements of one or more `update` commands.
+/// What came of the statements of one or more commands.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Updated {
+pub(super) struct Written {
     /// How many statements found or made their record.
     pub matched: i64,
     /// The statements that failed.
@@ -34,31 +35,73 @@ pub(super) struct Refused {
 /// the memory of the old one held would be lost before writes that are kept.
 pub(super) async fn update(
     db: &Database,
-    mut session: Option<&mut ClientSession>,
+    session: Option<&mut ClientSession>,
     collection: &str,
-    statements: &[Document],
-) -> Result<Updated> {
-    let (mut updated, mut sent) = (Updated::default(), 0);
-    for statements in commands(statements)? {
+    statements: &[RawDocumentBuf],
+) -> Result<Written> {
+    let options = if session.is_some() { RawDocumentBuf::new() } else { without_a_transaction()? };
+    run(db, session, &UPDATE, collection, statements, &options).await
+}
+
+/// Inserts records in a transaction, each with its `_id` first, with as few commands as their size allows. A
+/// record that is refused keeps those after it out.
+pub(super) async fn insert(
+    db: &Database,
+    session: &mut ClientSession,
+    collection: &str,
+    records: &[RawDocumentBuf],
+) -> Result<Written> {
+    run(db, Some(session), &INSERT, collection, records, &RawDocumentBuf::new()).await
+}
+
+/// The names of a write command and of its list.
+struct Verb {
+    command: &'static CStr,
+    list: &'static CStr,
+}
+
+const INSERT: Verb = Verb { command: cstr!("insert"), list: cstr!("documents") };
+const UPDATE: Verb = Verb { command: cstr!("update"), list: cstr!("updates") };
+
+async fn run(
+    db: &Database,
+    mut session: Option<&mut ClientSession>,
+    verb: &Verb,
+    collection: &str,
+    statements: &[RawDocumentBuf],
+    options: &RawDocument,
+) -> Result<Written> {
+    let (mut written, mut sent) = (Written::default(), 0);
+    for list in lists(statements) {
         let first = sent;
-        sent += statements.into_iter().count();
-        let mut command = rawdoc! { "update": collection, "updates": statements };
+        sent += list.into_iter().count();
+        let mut command = RawDocumentBuf::new();
+        command.append(verb.command, collection);
+        command.append(verb.list, list);
+        for option in options {
+            let (name, value) = option?;
+            command.append(name, value);
+        }
+        let run = db.run_raw_command(command);
         let reply = match session.as_deref_mut() {
-            Some(session) => db.run_raw_command(command).session(session).await?,
-            None => {
-                command.append(cstr!("ordered"), false);
-                // A decided batch must not be stopped by a schema that was made since.
-                command.append(cstr!("bypassDocumentValidation"), true);
-                command.append(cstr!("writeConcern"), bson::serialize_to_raw_document_buf(&journaled())?);
-                db.run_raw_command(command).await?
-            }
+            Some(session) => run.session(session).await?,
+            None => run.await?,
         };
-        updated.add(&reply, first);
-        if session.is_some() && !updated.refused.is_empty() {
+        written.add(&reply, first);
+        if session.is_some() && !written.refused.is_empty() {
             break;
         }
     }
-    Ok(updated)
+    Ok(written)
+}
+
+fn without_a_transaction() -> Result<RawDocumentBuf> {
+    Ok(rawdoc! {
+        "ordered": false,
+        // A decided batch must not be stopped by a schema that was made since.
+        "bypassDocumentValidation": true,
+        "writeConcern": bson::serialize_to_raw_document_buf(&journaled())?,
+    })
 }
 
 /// What a write without a transaction waits for.
@@ -71,26 +114,25 @@ const MOST_STATEMENTS: usize = 1000;
 const MOST_BYTES: usize = 8 << 20;
 
 /// Groups statements into the lists of one command each.
-fn commands(statements: &[Document]) -> Result<Vec<RawArrayBuf>> {
-    let mut commands = Vec::new();
-    let (mut command, mut statements_in, mut bytes_in) = (RawArrayBuf::new(), 0, 0);
+fn lists(statements: &[RawDocumentBuf]) -> Vec<RawArrayBuf> {
+    let mut lists = Vec::new();
+    let (mut list, mut statements_in, mut bytes_in) = (RawArrayBuf::new(), 0, 0);
     for statement in statements {
-        let statement = RawDocumentBuf::try_from(statement)?;
         let bytes = statement.as_bytes().len();
         if statements_in == MOST_STATEMENTS || (statements_in > 0 && bytes_in + bytes > MOST_BYTES) {
-            commands.push(std::mem::replace(&mut command, RawArrayBuf::new()));
+            lists.push(std::mem::replace(&mut list, RawArrayBuf::new()));
             (statements_in, bytes_in) = (0, 0);
         }
-        command.push(statement);
+        list.push(statement.as_ref());
         (statements_in, bytes_in) = (statements_in + 1, bytes_in + bytes);
     }
     if statements_in > 0 {
-        commands.push(command);
+        lists.push(list);
     }
-    Ok(commands)
+    lists
 }
 
-impl Updated {
+impl Written {
     /// Adds the reply to a command that began with the statement `first`.
     fn add(&mut self, reply: &Document, first: usize) {
         self.matched += match reply.get("n") {
@@ -114,33 +156,33 @@ impl Refused {
 
 #[cfg(test)]
 mod tests {
-    use bson::doc;
+    use bson::{doc, rawdoc};
 
     use super::*;
 
-    fn sizes(statements: &[Document]) -> Vec<usize> {
-        commands(statements).unwrap().iter().map(|command| command.into_iter().count()).collect()
+    fn sizes(statements: &[RawDocumentBuf]) -> Vec<usize> {
+        lists(statements).iter().map(|list| list.into_iter().count()).collect()
     }
 
     #[test]
     fn commands_are_bounded_in_statements_and_in_bytes() {
         assert_eq!(sizes(&[]), [0; 0]);
-        assert_eq!(sizes(&vec![doc! { "q": 1 }; 2001]), [1000, 1000, 1]);
-        assert_eq!(sizes(&vec![doc! { "q": "x".repeat(3 << 20) }; 5]), [2, 2, 1]);
-        assert_eq!(sizes(&vec![doc! { "q": "x".repeat(9 << 20) }; 2]), [1, 1], "a large one goes alone");
+        assert_eq!(sizes(&vec![rawdoc! { "q": 1 }; 2001]), [1000, 1000, 1]);
+        assert_eq!(sizes(&vec![rawdoc! { "q": "x".repeat(3 << 20) }; 5]), [2, 2, 1]);
+        assert_eq!(sizes(&vec![rawdoc! { "q": "x".repeat(9 << 20) }; 2]), [1, 1], "a large one goes alone");
     }
 
     #[test]
     fn replies_are_summed_up() {
-        let mut updated = Updated::default();
-        updated.add(&doc! { "ok": 1, "n": 2 }, 0);
-        updated.add(
+        let mut written = Written::default();
+        written.add(&doc! { "ok": 1, "n": 2 }, 0);
+        written.add(
             &doc! { "ok": 1, "n": 1, "writeErrors": [{ "index": 1, "code": 11000, "keyPattern": { "_id": 1 } }] },
             2,
         );
         assert_eq!(
-            updated,
-            Updated { matched: 3, refused: vec![Refused { statement: 3, code: 11000, unique: vec!["_id".into()] }] }
+            written,
+            Written { matched: 3, refused: vec![Refused { statement: 3, code: 11000, unique: vec!["_id".into()] }] }
         );
     }
 }

@@ -1,0 +1,182 @@
+//! A client's own document, which counts its commits and its invoices. Every batch begins with it, so two
+//! batches of one client meet there and nowhere else.
+
+use bson::oid::ObjectId;
+use bson::raw::{RawBsonRef, RawDocument};
+use bson::{Bson, RawBson, RawDocumentBuf, cstr, doc, rawdoc};
+use mongodb::{ClientSession, Database};
+
+use super::CLIENTS;
+use super::error::Failure;
+use super::find::{find, in_few_batches};
+use crate::model::{ClientId, Lineage, Position, Revision};
+use crate::plan::{Plan, ReadSet};
+use crate::store::StoreError;
+
+/// What a client's next batch goes on from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Counter {
+    pub revision: Revision,
+    pub next_invoice: i64,
+    /// Which commits belong to which history.
+    pub lineage: Lineage,
+}
+
+/// A counter that a transaction has raised for a batch that is not planned yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Raised {
+    /// As it was before.
+    pub before: Counter,
+    /// What the document now says of the next invoice.
+    next_invoice: i64,
+}
+
+impl Default for Counter {
+    /// That of a new client.
+    fn default() -> Self {
+        Self { revision: Revision::default(), next_invoice: 1, lineage: Lineage::default() }
+    }
+}
+
+impl Counter {
+    /// Reads a client's document.
+    pub fn of(record: &RawDocument) -> Self {
+        Self {
+            revision: Revision(whole(record, "revision").unwrap_or_default()),
+            next_invoice: whole(record, "nextInvoice").unwrap_or(1),
+            lineage: lineage(record).unwrap_or_default(),
+        }
+    }
+
+    /// Where the client's books stand.
+    pub fn position(&self) -> Position {
+        self.lineage.at(self.revision)
+    }
+
+    /// The client's counter as it is stored; that of a new client if it is not.
+    pub async fn load(
+        db: &Database,
+        session: Option<&mut ClientSession>,
+        client: ObjectId,
+    ) -> mongodb::error::Result<Self> {
+        let mut counter = Self::default();
+        let take = |record: &RawDocument| counter = Self::of(record);
+        find(db, session, CLIENTS, doc! { "_id": client }, in_few_batches(), take).await?;
+        Ok(counter)
+    }
+
+    /// Takes the client's next revision, and as many invoice numbers as the batch most likely needs: then
+    /// nothing is left to correct once that is known.
+    pub async fn raise(
+        db: &Database,
+        session: &mut ClientSession,
+        client: &ClientId,
+        reads: &ReadSet,
+    ) -> Result<Raised, Failure> {
+        let numbers = reads.free_numbers as i64;
+        let mut steps = rawdoc! { "revision": 1_i64 };
+        if numbers > 0 {
+            steps.append(cstr!("nextInvoice"), numbers);
+        }
+        let command = rawdoc! {
+            "findAndModify": CLIENTS,
+            "query": { "_id": client.object_id() },
+            "update": { "$inc": steps },
+            "upsert": true,
+        };
+        let mut reply = db.run_raw_command(command).session(session).await.map_err(Failure::of_an_upsert)?;
+        let before = match reply.remove("value") {
+            Some(Bson::Document(record)) => RawDocumentBuf::try_from(&record).map_err(mongodb::error::Error::from)?,
+            Some(Bson::Null) | None => RawDocumentBuf::new(),
+            Some(_) => return Err(StoreError::Internal("a counter is no document".to_owned()).into()),
+        };
+        // A number that is not there yet counts from 0, and not from 1.
+        let next_invoice = whole(&before, "nextInvoice").unwrap_or(i64::from(numbers == 0)) + numbers;
+        Ok(Raised { before: Counter::of(&before), next_invoice })
+    }
+}
+
+impl Raised {
+    /// What is still wrong with the document once the plan is there, if anything: the fields to set. `begun` is the
+    /// lineage of a history that the commit begins.
+    pub fn correction(&self, plan: &Plan, begun: Option<RawBson>) -> Option<RawDocumentBuf> {
+        let mut fields = RawDocumentBuf::new();
+        if let Some(lineage) = begun {
+            fields.append(cstr!("lineage"), lineage);
+        }
+        let next_invoice = plan.next_invoice.unwrap_or(self.before.next_invoice);
+        if next_invoice != self.next_invoice {
+            fields.append(cstr!("nextInvoice"), next_invoice);
+        }
+        if plan.writes.is_empty() {
+            // Only a receipt is written, and that takes no revision.
+            fields.append(cstr!("revision"), plan.receipt.revision.0);
+        }
+        (!fields.is_empty()).then_some(fields)
+    }
+
+    /// The fields that bring the document back to what it was; `None` if there was no document.
+    pub fn undo(&self) -> Option<RawDocumentBuf> {
+        let Counter { revision, next_invoice, .. } = self.before;
+        let fields = rawdoc! { "revision": revision.0, "nextInvoice": next_invoice };
+        (self.before != Counter::default()).then_some(fields)
+    }
+}
+
+fn lineage(record: &RawDocument) -> Option<Lineage> {
+    let stored = Bson::try_from(record.get("lineage").ok()??).ok()?;
+    bson::deserialize_from_bson(stored).ok()
+}
+
+/// A whole number, whichever of BSON's number types it has.
+fn whole(record: &RawDocument, field: &str) -> Option<i64> {
+    match record.get(field).ok()?? {
+        RawBsonRef::Int32(value) => Some(value.into()),
+        RawBsonRef::Int64(value) => Some(value),
+        RawBsonRef::Double(value) => Some(value as i64),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ItemChanges;
+    use crate::plan::{Receipt, Write};
+
+    /// A plan that writes something, or only a receipt.
+    fn plan(writes: bool, revision: i64, next_invoice: Option<i64>) -> Plan {
+        let write = Write::UpdateItem(ObjectId::from_bytes([1; 12]).into(), ItemChanges::default());
+        Plan {
+            writes: if writes { vec![write] } else { Vec::new() },
+            next_invoice,
+            receipt: Receipt { revision: Revision(revision), ..Receipt::default() },
+            remember: None,
+        }
+    }
+
+    fn raised(revision: i64, before: i64, now: i64) -> Raised {
+        let before = Counter { revision: Revision(revision), next_invoice: before, lineage: Lineage::default() };
+        Raised { before, next_invoice: now }
+    }
+
+    #[test]
+    fn a_counter_is_corrected_only_where_the_plan_went_another_way() {
+        assert_eq!(raised(4, 10, 15).correction(&plan(true, 5, Some(15)), None), None);
+        assert_eq!(raised(4, 10, 10).correction(&plan(true, 5, None), None), None);
+        let skipped = raised(4, 10, 15).correction(&plan(true, 5, Some(17)), None);
+        assert_eq!(skipped, Some(rawdoc! { "nextInvoice": 17_i64 }), "some numbers were taken");
+        let unused = raised(4, 10, 15).correction(&plan(true, 5, None), None);
+        assert_eq!(unused, Some(rawdoc! { "nextInvoice": 10_i64 }), "all invoices bring their numbers");
+        let first = raised(0, 1, 5).correction(&plan(true, 1, Some(6)), None);
+        assert_eq!(first, Some(rawdoc! { "nextInvoice": 6_i64 }), "a new client counts from 1");
+        let nothing = raised(4, 10, 10).correction(&plan(false, 4, None), None);
+        assert_eq!(nothing, Some(rawdoc! { "revision": 4_i64 }), "a receipt alone takes no revision");
+    }
+
+    #[test]
+    fn a_counter_is_put_back_or_taken_away() {
+        assert_eq!(raised(4, 10, 15).undo(), Some(rawdoc! { "revision": 4_i64, "nextInvoice": 10_i64 }));
+        assert_eq!(raised(0, 1, 5).undo(), None, "there was none");
+    }
+}
