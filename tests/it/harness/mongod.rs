@@ -9,7 +9,6 @@ use tempfile::TempDir;
 
 use super::child::Child;
 use super::mongod_binary::mongod_binary;
-use super::server::Setup;
 use super::wait::{block_on, eventually};
 use super::{scratch, token};
 
@@ -144,14 +143,6 @@ pub async fn database(mongod: &Mongod, name: &str) -> mongodb::Database {
         .await
         .expect("a valid mongodb:// URL")
         .database(name)
-}
-
-/// The database of servers of this setup, through a driver of the test's own.
-pub async fn database_at(setup: &Setup) -> mongodb::Database {
-    mongodb::Client::with_uri_str(setup.mongo_url())
-        .await
-        .expect("a valid mongodb:// URL")
-        .database(setup.database_name())
 }
 
 /// A name that no other test uses.

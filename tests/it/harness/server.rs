@@ -108,6 +108,14 @@ impl Setup {
     }
 }
 
+/// The database of servers of this setup, through a driver of the test's own.
+pub async fn database_at(setup: &Setup) -> mongodb::Database {
+    mongodb::Client::with_uri_str(setup.mongo_url())
+        .await
+        .expect("a valid mongodb:// URL")
+        .database(setup.database_name())
+}
+
 /// A server that listens, until it is ended or dropped.
 pub struct Server {
     pub(super) child: Child,
