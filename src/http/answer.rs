@@ -73,18 +73,9 @@ pub async fn show(
     view: View,
     app: &App,
 ) -> Result<Shown, ApiError> {
-    let client = admitted.client();
     let _turn = admitted.turn_to_answer().await?;
     admitted.hold_likely_answer()?;
-    let epoch = app.store.epoch();
-    let newest = app.replays.newest(epoch, client).await.max(receipt.revision);
-    let mut pull = app.store.dataset(&client, view.wanted, after).await?;
-    let revision = pull.cursor.position.revision;
-    if revision < newest {
-        // A member of a replica set that was just elected may not know yet what was confirmed.
-        return Err(ApiError::Unavailable("the dataset is older than what was committed".to_owned()));
-    }
-    app.replays.saw(epoch, client, revision).await;
+    let mut pull = read(admitted, view.wanted, after, receipt.revision, app).await?;
     let head = head(receipt, &pull)?;
     let (cursor, exact) = (pull.cursor, pull.exact);
     let plain = |pieces| Answer { pieces, coding: Coding::Identity, cursor, exact, replayed: false };
@@ -100,6 +91,35 @@ pub async fn show(
         }
         Data::Nothing => plain(vec![head]).encoded(view.coding, admitted, app).await.map(Shown::Whole),
     }
+}
+
+/// Where the client's books stand, when it is the client's turn.
+///
+/// # Errors
+/// [`ApiError`] 503, or 500 for a bug.
+pub async fn stand(admitted: &Admitted, app: &App) -> Result<Pull, ApiError> {
+    let _turn = admitted.turn_to_answer().await?;
+    read(admitted, Wanted::Nothing, None, Revision::default(), app).await
+}
+
+/// Reads from the store what is not older than what this server has seen of the client.
+async fn read(
+    admitted: &Admitted,
+    wanted: Wanted,
+    after: Option<Moment>,
+    committed: Revision,
+    app: &App,
+) -> Result<Pull, ApiError> {
+    let (client, epoch) = (admitted.client(), app.store.epoch());
+    let newest = app.replays.newest(epoch, client).await.max(committed);
+    let pull = app.store.dataset(&client, wanted, after).await?;
+    let revision = pull.cursor.position.revision;
+    if revision < newest {
+        // A member of a replica set that was just elected may not know yet what was confirmed.
+        return Err(ApiError::Unavailable("the dataset is older than what was committed".to_owned()));
+    }
+    app.replays.saw(epoch, client, revision).await;
+    Ok(pull)
 }
 
 impl Answer {

@@ -4,12 +4,11 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::App;
 use super::admission::Admitted;
-use super::answer::{Large, Shown, View, describe, show};
+use super::answer::{Large, Shown, View, describe, show, stand};
 use super::encoding::Coding;
 use super::error::ApiError;
 use super::sync::{LONGEST_WAIT, since};
@@ -17,11 +16,8 @@ use crate::model::Cursor;
 use crate::plan::Receipt;
 use crate::store::{Data, FullReason, Wanted};
 
-/// What may stand in the query.
-#[derive(Debug, Deserialize)]
-pub struct Query {
-    since: Option<String>,
-}
+/// The parameters of a query, of which only `since` counts; the first, if there are several.
+type Query = Vec<(String, String)>;
 
 /// Answers as an empty batch is answered; 304 if the phone has that answer.
 ///
@@ -33,8 +29,11 @@ pub async fn data(
     query: web::Query<Query>,
     app: web::Data<App>,
 ) -> Result<HttpResponse, ApiError> {
-    let cursor = query.into_inner().since;
-    let wanted = cursor.map_or(Wanted::Full(FullReason::NoCursor), |cursor| since(&cursor, &admitted.client()));
+    let cursor = query.into_inner().into_iter().find(|(name, _)| name == "since");
+    let wanted = match cursor {
+        Some((_, cursor)) => since(&cursor, &admitted.client()),
+        None => Wanted::Full(FullReason::NoCursor),
+    };
     let view = View { wanted, coding: Coding::accepted(request.headers()) };
     let known = Known::of(request.headers());
     let (inner, holder) = (app.clone(), admitted.clone());
@@ -64,10 +63,9 @@ impl Known {
 
 /// The answer with its entity tag; no answer, if the phone has it.
 async fn answer(admitted: &Admitted, known: Known, view: View, app: &App) -> Result<(String, Option<Shown>), ApiError> {
-    let client = admitted.client();
     if !known.0.is_empty() {
         // Where nobody else writes, where the books stand is enough to know.
-        let stand = app.store.dataset(&client, Wanted::Nothing, None).await?;
+        let stand = stand(admitted, app).await?;
         let etag = etag_of_cursor(stand.cursor, view);
         if stand.exact && known.has(&etag) {
             return Ok((etag, None));

@@ -37,13 +37,8 @@ pub struct Slot {
 pub enum Unshared {
     /// There is none.
     Error(ApiError),
-    /// It is too large to be held. This came of the batch.
-    Large {
-        /// The same for all.
-        outcome: Arc<Outcome>,
-        /// Whether this request has executed it.
-        leads: bool,
-    },
+    /// It is too large to be held. This came of the batch, for all who waited.
+    Large(Arc<Outcome>),
 }
 
 impl From<ApiError> for Unshared {
@@ -153,10 +148,7 @@ impl Replays {
                 }
                 Ok(answer.or_replayed(!leads))
             }
-            Err(error) => Err(match Arc::unwrap_or_clone(error) {
-                Unshared::Large { outcome, .. } => Unshared::Large { outcome, leads },
-                error => error,
-            }),
+            Err(error) => Err(Arc::unwrap_or_clone(error)),
         }
     }
 

@@ -1,9 +1,12 @@
 //! Answers that are sent while they are read.
 
+use std::time::Duration;
+
 use actix_web::body::{BodyStream, BoxBody, MessageBody};
 use actix_web::web::Bytes;
 use futures_util::{StreamExt, stream};
-use tokio::sync::mpsc::{self, Sender};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::time::timeout;
 use tracing::Instrument;
 
 use super::App;
@@ -16,15 +19,34 @@ use crate::store::{Data, StoreError};
 const PIECE: usize = 64 << 10;
 /// Pieces that wait for the phone.
 const WAITING: usize = 2;
+/// How long it may take to send all: what is sent keeps a snapshot alive, and with it what others have changed since.
+const LONGEST_ANSWER: Duration = Duration::from_secs(600);
 
 /// The body of an answer whose dataset is read as fast as the phone takes it. If that fails in the middle, the
 /// body breaks off, which HTTP tells from its end.
 pub fn body(head: Bytes, data: Data, coding: Coding, admitted: Admitted, app: &App) -> BoxBody {
-    let (pieces, taken) = mpsc::channel(WAITING);
-    let sending = Sending { admitted, app: app.clone(), pieces, waiting: Vec::new() };
+    let (parts, taken) = mpsc::channel(WAITING);
+    let sending = Sending { admitted, app: app.clone(), parts, waiting: Vec::new() };
     app.tasks.spawn_on(sending.run(head, data, coding).in_current_span(), &app.runtime);
-    let taken = stream::unfold(taken, |mut taken| async { taken.recv().await.map(|piece| (piece, taken)) });
-    BodyStream::new(taken).boxed()
+    BodyStream::new(stream::unfold(Some(taken), next)).boxed()
+}
+
+/// What is handed to the connection. Only the end makes a body complete: a sender that is gone without it, for
+/// whatever reason, breaks the body off.
+enum Part {
+    Piece(Bytes),
+    End,
+}
+
+type Parts = Receiver<Part>;
+
+async fn next(parts: Option<Parts>) -> Option<(Result<Bytes, BrokenOff>, Option<Parts>)> {
+    let mut parts = parts?;
+    match parts.recv().await {
+        Some(Part::Piece(piece)) => Some((Ok(piece), Some(parts))),
+        Some(Part::End) => None,
+        None => Some((Err(BrokenOff), None)),
+    }
 }
 
 /// The body broke off. What happened is in the log.
@@ -43,16 +65,16 @@ enum Ended {
 struct Sending {
     admitted: Admitted,
     app: App,
-    pieces: Sender<Result<Bytes, BrokenOff>>,
+    parts: Sender<Part>,
     waiting: Vec<u8>,
 }
 
 impl Sending {
     async fn run(mut self, head: Bytes, data: Data, coding: Coding) {
-        if let Err(Ended::Failed(error)) = self.send(head, data, coding).await {
-            tracing::error!(error, "an answer broke off");
-            // Nobody to tell is nobody to care.
-            let _ = self.pieces.send(Err(BrokenOff)).await;
+        match timeout(LONGEST_ANSWER, self.send(head, data, coding)).await {
+            Ok(Ok(()) | Err(Ended::Gone)) => {}
+            Ok(Err(Ended::Failed(error))) => tracing::error!(error, "an answer broke off"),
+            Err(_) => tracing::debug!("a phone takes its answer too slowly; it broke off"),
         }
     }
 
@@ -74,7 +96,8 @@ impl Sending {
         }
         encoder = self.pass_on(encoder).await?;
         let end = encoder.finish().map_err(|e| Ended::Failed(e.to_string()))?;
-        self.give(end).await
+        self.give(end).await?;
+        self.parts.send(Part::End).await.map_err(|_| Ended::Gone)
     }
 
     async fn pass_on(&mut self, mut encoder: Encoder) -> Result<Encoder, Ended> {
@@ -93,6 +116,10 @@ impl Sending {
 
     async fn give(&self, piece: Vec<u8>) -> Result<(), Ended> {
         // An empty piece would be the end of the body.
-        if piece.is_empty() { Ok(()) } else { self.pieces.send(Ok(piece.into())).await.map_err(|_| Ended::Gone) }
+        if piece.is_empty() {
+            Ok(())
+        } else {
+            self.parts.send(Part::Piece(piece.into())).await.map_err(|_| Ended::Gone)
+        }
     }
 }

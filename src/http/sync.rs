@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::App;
 use super::admission::Admitted;
-use super::answer::{Answer, Shown, View, show};
+use super::answer::{Shown, View, show};
 use super::body;
 use super::encoding::Coding;
 use super::error::ApiError;
@@ -106,26 +106,29 @@ async fn share(
         fingerprint: batch.fingerprint.clone(),
         view,
     };
-    let work = async { whole(admitted, execute(admitted, Some(key), batch, app).await?, view, app).await };
+    // What is too large to be shared is read by each for itself; who has executed the batch has begun to.
+    let mut begun = None;
+    let work = async {
+        let outcome = execute(admitted, Some(key), batch, app).await?;
+        match show_outcome(admitted, &outcome, view, app).await? {
+            Shown::Whole(answer) => Ok(answer.or_replayed(outcome.replayed)),
+            large @ Shown::Large(_) => {
+                let outcome = Arc::new(outcome);
+                begun = Some((large, outcome.replayed));
+                Err(Unshared::Large(outcome))
+            }
+        }
+    };
     match app.replays.share(slot, work).await {
         Ok(answer) => {
             let replayed = answer.replayed;
             Ok((Shown::Whole(answer), replayed))
         }
-        // What is too large to be shared is read by each for itself.
-        Err(Unshared::Large { outcome, leads }) => {
-            let shown = show_outcome(admitted, &outcome, view, app).await?;
-            Ok((shown, outcome.replayed || !leads))
-        }
+        Err(Unshared::Large(outcome)) => match begun {
+            Some(begun) => Ok(begun),
+            None => Ok((show_outcome(admitted, &outcome, view, app).await?, true)),
+        },
         Err(Unshared::Error(error)) => Err(error),
-    }
-}
-
-/// An answer that can be shared.
-async fn whole(admitted: &Admitted, outcome: Outcome, view: View, app: &App) -> Result<Answer, Unshared> {
-    match show_outcome(admitted, &outcome, view, app).await? {
-        Shown::Whole(answer) => Ok(answer.or_replayed(outcome.replayed)),
-        Shown::Large(_) => Err(Unshared::Large { outcome: Arc::new(outcome), leads: true }),
     }
 }
 
