@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use moka::ops::compute::Op;
 use moka::sync::Cache;
 
 use super::DatasetMemory;
@@ -55,13 +56,18 @@ impl DatasetCache {
         Self { clients, largest: memory.largest_kept() }
     }
 
-    /// Keeps what was read. `epoch` is that of the store when the reading began.
+    /// Keeps what was read, unless something as new is kept already. `epoch` is that of the store when the reading
+    /// began.
     pub fn keep(&self, epoch: u64, client: ClientId, known: Known) {
-        let bytes = known.dataset.bytes();
-        if bytes <= self.largest {
-            let cached = Cached { known, commits: Vec::new(), bytes };
-            self.clients.insert((epoch, client), Arc::new(Mutex::new(cached)));
+        let position = known.position;
+        let cached = Cached::new(known);
+        if cached.bytes > self.largest {
+            return;
         }
+        self.clients.entry((epoch, client)).and_compute_with(|entry| match entry {
+            Some(entry) if lock(entry.value()).has_passed(position) => Op::Nop,
+            _ => Op::Put(Arc::new(Mutex::new(cached))),
+        });
     }
 
     /// Takes note of a commit. It is called in the order of the client's commits.
@@ -93,6 +99,14 @@ impl DatasetCache {
         self.clients.invalidate(&(epoch, client));
     }
 
+    /// Weighs an entry anew, if it is still there.
+    fn weigh(&self, key: (u64, ClientId), cached: &Arc<Mutex<Cached>>) {
+        self.clients.entry(key).and_compute_with(|entry| match entry {
+            Some(entry) if Arc::ptr_eq(entry.value(), cached) => Op::Put(Arc::clone(cached)),
+            _ => Op::Nop,
+        });
+    }
+
     fn known(&self, epoch: u64, client: ClientId) -> Option<Known> {
         let key = (epoch, client);
         let cached = self.clients.get(&key)?;
@@ -104,8 +118,7 @@ impl DatasetCache {
             Ok(()) => {
                 let known = state.known.clone();
                 drop(state);
-                // Weighs it anew.
-                self.clients.insert(key, cached);
+                self.weigh(key, &cached);
                 Some(known)
             }
             Err(error) => {
@@ -134,6 +147,20 @@ impl Known {
 }
 
 impl Cached {
+    /// What an entry takes beside its dataset, roughly: itself, and the lineage.
+    const OVERHEAD: usize = 2 << 10;
+
+    fn new(known: Known) -> Self {
+        let bytes = known.dataset.bytes() + Self::OVERHEAD;
+        Self { known, commits: Vec::new(), bytes }
+    }
+
+    /// Whether it is, or will be when it has caught up, in this state or in a later one of the same history.
+    fn has_passed(&self, position: Position) -> bool {
+        let lineage = self.commits.last().map_or(&self.known.lineage, |commit| &commit.lineage);
+        lineage.holds(position, self.newest().revision)
+    }
+
     fn newest(&self) -> Position {
         self.commits.last().map_or(self.known.position, |commit| commit.after)
     }
@@ -143,15 +170,14 @@ impl Cached {
         let (position, lineage) = (last.after, Arc::clone(&last.lineage));
         let records: Records = self.commits.drain(..).flat_map(|commit| commit.records).collect();
         let dataset = self.known.dataset.with(&records)?;
-        self.bytes = dataset.bytes();
-        self.known = Known { position, lineage, dataset };
+        *self = Self::new(Known { position, lineage, dataset });
         Ok(())
     }
 }
 
 impl Commit {
     fn bytes(&self) -> usize {
-        self.records.values().map(|record| record.len() + size_of::<Records>()).sum()
+        self.records.iter().map(|record| record.1.len() + size_of_val(&record)).sum()
     }
 }
 

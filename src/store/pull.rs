@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use super::StoreError;
-use crate::model::{Cursor, Lineage, Position, Revision, StoreId};
+use crate::model::{ClientId, Cursor, Lineage, Position, Revision, StoreId};
 
 /// How much of a client's dataset is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,6 +95,14 @@ impl Wanted {
             Self::Since(cursor) if lineage.holds(cursor.position, revision) => Reading::Since(cursor.position.revision),
             Self::Since(_) => Reading::Full(FullReason::CursorExpired),
         }
+    }
+}
+
+impl Pull {
+    /// Where a client's books stand, and nothing of the dataset.
+    pub(super) fn nothing(store: StoreId, client: ClientId, moment: Moment, exact: bool) -> Self {
+        let cursor = Cursor { store, client, position: moment.position };
+        Self { cursor, mode: Mode::None, data: Data::Nothing, moment, exact }
     }
 }
 

@@ -11,15 +11,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bson::{Document, RawDocumentBuf};
-use redb::{Database, ReadableDatabase};
+use redb::{Database, ReadTransaction, ReadableDatabase};
 
 use super::cache::{DatasetCache, Known};
 use super::gather::Gathered;
 use super::pull::Reading;
 use super::records::{Change, ChangeKind, Table};
-use super::{Data, DatasetMemory, ExecuteError, Health, Moment, Outcome, Pull, Store, StoreError, Wanted};
+use super::{
+    Data, DatasetMemory, ExecuteError, FullReason, Health, Mode, Moment, Outcome, Pull, Store, StoreError, Wanted,
+};
 use crate::dataset::Records;
-use crate::model::{ClientId, Collection, Cursor, Revision, StoreId};
+use crate::model::{ClientId, Collection, Cursor, Lineage, Position, Revision, StoreId};
 use crate::plan::{Planner, ReadSet, Snapshot};
 use file::BookFile;
 use tables::Tables;
@@ -116,6 +118,9 @@ impl Store for EmbeddedStore {
     }
 
     async fn dataset(&self, client: &ClientId, wanted: Wanted, after: Option<Moment>) -> Result<Pull, StoreError> {
+        if let (Wanted::Nothing, Some(moment)) = (wanted, after) {
+            return Ok(Pull::nothing(self.id, *client, moment, true));
+        }
         if let Some(known) = after.and_then(|after| self.cache.reached(EPOCH, *client, after.position)) {
             return Ok(known.pull(self.id, *client, wanted));
         }
@@ -155,23 +160,29 @@ impl Reader {
         if let Some(known) = self.cache.at(EPOCH, self.client, position) {
             return Ok(known.pull(self.id, self.client, wanted));
         }
-        let reading = wanted.reading(self.id, revision, &lineage);
-        let data = match reading {
-            Reading::Nothing => Data::Nothing,
-            Reading::Since(revision) => {
-                scan::changed_since(&transaction, &self.client, revision, self.most_held)?.into_data()
-            }
-            Reading::Full(_) => {
-                let all = scan::all(&transaction, &self.client, self.most_held)?;
-                if let Gathered::Whole(dataset) = &all {
-                    let known = Known { position, lineage: Arc::new(lineage), dataset: dataset.clone() };
-                    self.cache.keep(EPOCH, self.client, known);
+        let moment = Moment { position, time: 0 };
+        let (mode, data) = match wanted.reading(self.id, revision, &lineage) {
+            Reading::Nothing => return Ok(Pull::nothing(self.id, self.client, moment, true)),
+            Reading::Full(reason) => (Mode::Full(reason), self.all(&transaction, position, lineage)?),
+            Reading::Since(since) => {
+                let changed = scan::changed_since(&transaction, &self.client, since, revision, self.most_held)?;
+                match changed {
+                    Some(changed) => (Mode::Delta, Data::Ready(changed.pieces().collect())),
+                    None => (Mode::Full(FullReason::CursorExpired), self.all(&transaction, position, lineage)?),
                 }
-                all.into_data()
             }
         };
         let cursor = Cursor { store: self.id, client: self.client, position };
-        Ok(Pull { cursor, mode: reading.mode(), data, moment: Moment { position, time: 0 }, exact: true })
+        Ok(Pull { cursor, mode, data, moment, exact: true })
+    }
+
+    fn all(&self, transaction: &ReadTransaction, position: Position, lineage: Lineage) -> Result<Data, StoreError> {
+        let all = scan::all(transaction, &self.client, self.most_held)?;
+        if let Gathered::Whole(dataset) = &all {
+            let known = Known { position, lineage: Arc::new(lineage), dataset: dataset.clone() };
+            self.cache.keep(EPOCH, self.client, known);
+        }
+        Ok(all.into_data())
     }
 }
 

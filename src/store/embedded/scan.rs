@@ -12,7 +12,7 @@ use super::super::StoreError;
 use super::super::gather::{Gathered, Leaves, List};
 use super::tables::{self, record_key};
 use super::{blocking, failed};
-use crate::dataset::{Encoder, Leaf};
+use crate::dataset::{Dataset, Encoder, Leaf};
 use crate::model::{ClientId, Collection, Revision};
 
 /// Everything of a client; of more than `most` bytes only the beginning, and how to read on. The transaction lasts
@@ -29,24 +29,28 @@ pub(super) fn all(transaction: &ReadTransaction, client: &ClientId, most: usize)
     )
 }
 
-/// The records of a client that commits after this one have changed.
+/// The records of a client that the commits after one revision, up to another, have changed; `None` if that cannot be
+/// told, or is more than `most` bytes.
 pub(super) fn changed_since(
     transaction: &ReadTransaction,
     client: &ClientId,
-    revision: Revision,
+    since: Revision,
+    until: Revision,
     most: usize,
-) -> Result<Gathered, StoreError> {
+) -> Result<Option<Dataset>, StoreError> {
+    let Some(changed) = tables::changed_since(transaction, client, since, until)? else { return Ok(None) };
     let records = Arc::new(tables::records(transaction)?);
-    let changed = tables::changed_since(transaction, client, revision)?;
-    gather(
-        Collection::ALL.map(|collection| {
-            let first = (collection as u8, ObjectId::from_bytes([0; 12]));
-            let last = (collection as u8, ObjectId::from_bytes([255; 12]));
-            let keys = changed.range(first..=last).map(|(_, id)| record_key(client, collection, id.bytes()));
-            Scan::new(collection, Arc::clone(&records), Wanted::Keys(keys.collect::<Vec<_>>().into_iter()))
-        }),
-        most,
-    )
+    let scans = Collection::ALL.map(|collection| {
+        let first = (collection as u8, ObjectId::from_bytes([0; 12]));
+        let last = (collection as u8, ObjectId::from_bytes([255; 12]));
+        let keys: Vec<_> =
+            changed.range(first..=last).map(|(_, id)| record_key(client, collection, id.bytes())).collect();
+        Scan::new(collection, Arc::clone(&records), Wanted::Keys(keys.into_iter()))
+    });
+    Ok(match gather(scans, most)? {
+        Gathered::Whole(dataset) => Some(dataset),
+        Gathered::Large(_) => None,
+    })
 }
 
 fn gather(scans: [Scan; Collection::ALL.len()], most: usize) -> Result<Gathered, StoreError> {

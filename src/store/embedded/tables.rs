@@ -88,21 +88,31 @@ pub(super) fn state(transaction: &ReadTransaction, client: &ClientId) -> Result<
     Ok((revision, lineage(&transaction.open_table(LINEAGES).map_err(failed)?, client)?))
 }
 
-/// The records that the commits after a revision made or changed, by the numbers of their collections.
+/// The records that the commits after one revision, up to another, made or changed, by the numbers of their
+/// collections. `None` if a commit is not in the log, because another version of this program made it, or if they are
+/// too many to be told one by one.
 pub(super) fn changed_since(
     transaction: &ReadTransaction,
     client: &ClientId,
-    revision: Revision,
-) -> Result<BTreeSet<(u8, ObjectId)>, StoreError> {
+    since: Revision,
+    until: Revision,
+) -> Result<Option<BTreeSet<(u8, ObjectId)>>, StoreError> {
+    const MOST: usize = 50_000;
     let commits = transaction.open_table(COMMITS).map_err(failed)?;
-    let (first, last) = (commit_key(client, revision.next()), commit_key(client, Revision(i64::MAX)));
-    let mut changed = BTreeSet::new();
-    for entry in commits.range::<&[u8]>(&first[..]..=&last[..]).map_err(failed)? {
-        let (_, touched) = entry.map_err(failed)?;
-        let (touched, _) = touched.value().as_chunks::<TOUCHED>();
-        changed.extend(touched.iter().map(|[collection, id @ ..]| (*collection, ObjectId::from_bytes(*id))));
+    let (first, last) = (commit_key(client, since.next()), commit_key(client, until));
+    let (mut changed, mut found) = (BTreeSet::new(), 0);
+    if since < until {
+        for entry in commits.range::<&[u8]>(&first[..]..=&last[..]).map_err(failed)? {
+            let (_, touched) = entry.map_err(failed)?;
+            let (touched, _) = touched.value().as_chunks::<TOUCHED>();
+            changed.extend(touched.iter().map(|[collection, id @ ..]| (*collection, ObjectId::from_bytes(*id))));
+            found += 1;
+            if changed.len() > MOST {
+                return Ok(None);
+            }
+        }
     }
-    Ok(changed)
+    Ok((found == until.0 - since.0).then_some(changed))
 }
 
 /// The bytes of one record in a row of [`COMMITS`].
