@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bson::oid::ObjectId;
-use bson::raw::{RawBsonRef, RawDocument};
+use bson::raw::{CStr, RawBsonRef, RawDocument};
 use bson::{Bson, Document, RawBson, RawDocumentBuf, cstr};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -116,18 +116,42 @@ pub(super) fn changed(change: &Change<RawDocumentBuf>, before: Option<&[u8]>) ->
     }
 }
 
+/// Copies elements as they are, and looks at no value: what stays is not decoded to be encoded again.
 fn set(before: &[u8], fields: &RawDocument) -> Result<Vec<u8>, bson::error::Error> {
-    let mut after = RawDocumentBuf::new();
-    let mut new: Vec<_> = fields.iter().collect::<Result<_, _>>()?;
-    for element in RawDocument::from_bytes(before)? {
-        let (name, value) = element?;
-        match new.iter().position(|(changed, _)| *changed == name) {
-            Some(index) => after.append(name, new.remove(index).1),
-            None => after.append(name, value),
-        }
+    let before = RawDocument::from_bytes(before)?;
+    let mut new: Vec<_> = elements(fields).collect::<Result<_, _>>()?;
+    let mut after = Vec::with_capacity(before.as_bytes().len() + fields.as_bytes().len());
+    after.extend_from_slice(&[0; LENGTH]);
+    for element in elements(before) {
+        let (name, unchanged) = element?;
+        let element = match new.iter().position(|(changed, _)| *changed == name) {
+            Some(index) => new.remove(index).1,
+            None => unchanged,
+        };
+        after.extend_from_slice(element);
     }
-    new.into_iter().for_each(|(name, value)| after.append(name, value));
-    Ok(after.into_bytes())
+    new.into_iter().for_each(|(_, element)| after.extend_from_slice(element));
+    after.push(0);
+    // Of two records, each of 16 MB at most.
+    let length = i32::try_from(after.len()).unwrap_or(i32::MAX);
+    after[..LENGTH].copy_from_slice(&length.to_le_bytes());
+    Ok(after)
+}
+
+/// The bytes of a document's length, with which it begins.
+const LENGTH: usize = 4;
+
+/// The elements of a document: their names and all of their bytes.
+fn elements(document: &RawDocument) -> impl Iterator<Item = Result<(&CStr, &[u8]), bson::error::Error>> {
+    /// A type before the name, and a 0 after it.
+    const AROUND_NAME: usize = 2;
+    let mut rest = &document.as_bytes()[LENGTH..];
+    document.iter_elements().map(move |element| {
+        let element = element?;
+        let (bytes, after) = rest.split_at(AROUND_NAME + element.key().as_str().len() + element.size());
+        rest = after;
+        Ok((element.key(), bytes))
+    })
 }
 
 /// Any of our own types from the bytes of a document.
