@@ -81,7 +81,7 @@ impl EmbeddedStore {
                 fields.insert("clientId", client.object_id());
                 let fields = RawDocumentBuf::try_from(&fields).map_err(|e| StoreError::Internal(e.to_string()))?;
                 let change = Change { table: Table::Data(collection), id, kind: ChangeKind::Insert, fields };
-                tables.apply(client, &change, &mut Records::new())?;
+                tables.apply(client, change, &mut Records::new())?;
             }
             drop(tables);
             transaction.commit().map_err(failed)?;

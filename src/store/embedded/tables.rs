@@ -281,20 +281,21 @@ impl WritableTables<'_> {
     pub fn apply(
         &mut self,
         client: &ClientId,
-        change: &Change<RawDocumentBuf>,
+        change: Change<RawDocumentBuf>,
         records: &mut Records,
     ) -> Result<(), StoreError> {
         match change.table {
             Table::Data(collection) => {
+                let id = change.id;
                 let record = self.apply_data(client, collection, change)?;
-                records.insert((collection, change.id), record);
+                records.insert((collection, id), record);
                 Ok(())
             }
             Table::Own(OwnTable::LocalIds) => {
                 let local_id = change.fields.get_str("localId").map_err(|e| StoreError::Internal(e.to_string()))?;
                 let key = local_key(client, local_id);
                 let replaced = self.local_ids.insert(&key[..], change.fields.as_bytes()).map_err(failed)?.is_some();
-                refuse_if(replaced, change)
+                refuse_if(replaced, change.id)
             }
         }
     }
@@ -303,19 +304,19 @@ impl WritableTables<'_> {
         &mut self,
         client: &ClientId,
         collection: Collection,
-        change: &Change<RawDocumentBuf>,
+        change: Change<RawDocumentBuf>,
     ) -> Result<Vec<u8>, StoreError> {
         let key = record_key(client, collection, change.id.bytes());
-        let bytes = {
-            let stored = match change.kind {
-                ChangeKind::Insert => None,
-                ChangeKind::Set => self.records.get(&key[..]).map_err(failed)?,
-            };
-            records::changed(change, stored.as_ref().map(|stored| stored.value()))?
+        self.index(client, collection, &change.fields)?;
+        let bytes = match change.kind {
+            ChangeKind::Insert => change.fields.into_bytes(),
+            ChangeKind::Set => {
+                let stored = self.records.get(&key[..]).map_err(failed)?;
+                records::changed(&change, stored.as_ref().map(|stored| stored.value()))?
+            }
         };
         let replaced = self.records.insert(&key[..], &bytes[..]).map_err(failed)?.is_some();
-        refuse_if(replaced && change.kind == ChangeKind::Insert, change)?;
-        self.index(client, collection, &change.fields)?;
+        refuse_if(replaced && change.kind == ChangeKind::Insert, change.id)?;
         Ok(bytes)
     }
 
@@ -426,8 +427,8 @@ fn remove_receipts_before(age: i64, tables: &mut WritableTables<'_>) -> Result<u
     Ok(old.len())
 }
 
-fn refuse_if(exists: bool, change: &Change<RawDocumentBuf>) -> Result<(), StoreError> {
-    if exists { Err(StoreError::Internal(format!("a record {} exists already", change.id))) } else { Ok(()) }
+fn refuse_if(exists: bool, id: ObjectId) -> Result<(), StoreError> {
+    if exists { Err(StoreError::Internal(format!("a record {id} exists already"))) } else { Ok(()) }
 }
 
 /// A client's revision and the number of its next invoice.

@@ -256,7 +256,7 @@ fn apply(
 ) -> Result<(Position, Option<Commit>), StoreError> {
     let mut records = Records::new();
     for change in records::changes(client, plan)? {
-        tables.apply(client, &change, &mut records)?;
+        tables.apply(client, change, &mut records)?;
         failpoint::reached(Point::MidApply);
     }
     if let Some(receipt) = &plan.remember {
