@@ -10,6 +10,7 @@ use mongodb::error::{Error, ErrorKind};
 use mongodb::options::Hint;
 use mongodb::raw_batch_cursor::RawBatch;
 use mongodb::{ClientSession, Database};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::backoff::Backoff;
@@ -28,6 +29,8 @@ pub(super) struct Reader {
     pub client: ObjectId,
     /// It is a lone mongod, which has no snapshots: the caller keeps batches of the client away.
     pub lone: bool,
+    /// It is a sharded cluster, in which one command may have to ask several servers.
+    pub routed: bool,
     /// What is larger is read while it is sent, in bytes.
     pub stream_above: usize,
 }
@@ -98,8 +101,9 @@ impl Reader {
     fn leaves(self, at: Option<At>, collection: Collection, filter: Document, index: Document) -> Leaves {
         let (batches, fetched) = mpsc::channel(1);
         let (leaves, encoded) = mpsc::channel(8);
-        tokio::spawn(self.fetch(at, collection, filter, index, batches));
-        tokio::spawn(encode(collection, fetched, leaves));
+        let runtime = Handle::current();
+        runtime.spawn(self.fetch(at, collection, filter, index, batches));
+        runtime.spawn(encode(collection, fetched, leaves));
         stream::unfold(encoded, |mut encoded| async { encoded.recv().await.map(|leaf| (leaf, encoded)) }).boxed()
     }
 
@@ -150,7 +154,7 @@ impl Reader {
         Ok(())
     }
 
-    async fn snapshot(&self, at: Option<At>) -> Result<ClientSession, Error> {
+    pub async fn snapshot(&self, at: Option<At>) -> Result<ClientSession, Error> {
         let session = self.db.client().start_session().snapshot(true);
         match at {
             Some(At(time)) => session.snapshot_time(time).await,
@@ -162,7 +166,7 @@ impl Reader {
 /// Records of one answer of the database: about a megabyte, so that several readers fit into memory.
 const BATCH: u32 = 1000;
 /// How long the database may take for one answer.
-const LONGEST_READ: Duration = Duration::from_secs(10);
+pub(super) const LONGEST_READ: Duration = Duration::from_secs(10);
 /// How often what fails is tried.
 const ATTEMPTS: u32 = 5;
 
@@ -208,7 +212,7 @@ fn encode_batch(batch: &RawBatch, encoder: &mut Encoder) -> Result<(), StoreErro
 }
 
 /// Tries again a few times if the server cannot give a snapshot now.
-async fn retried<T, F: Future<Output = Result<T, Error>>>(attempt: impl Fn() -> F) -> Result<T, StoreError> {
+pub(super) async fn retried<T, F: Future<Output = Result<T, Error>>>(attempt: impl Fn() -> F) -> Result<T, StoreError> {
     let mut backoff = Backoff::new();
     for _ in 1..ATTEMPTS {
         match attempt().await {
@@ -223,7 +227,7 @@ async fn retried<T, F: Future<Output = Result<T, Error>>>(attempt: impl Fn() -> 
 }
 
 /// Snapshot gone or not there yet, or the connection broke: worth another try.
-fn is_passing(error: &Error) -> bool {
+pub(super) fn is_passing(error: &Error) -> bool {
     const SNAPSHOT_TOO_OLD: i32 = 239;
     const SNAPSHOT_UNAVAILABLE: i32 = 246;
     match code(error) {
