@@ -99,11 +99,6 @@ impl Encoder {
         Ok(())
     }
 
-    /// Whose records it encodes.
-    pub fn collection(&self) -> Collection {
-        self.collection
-    }
-
     /// The leaves that are full.
     pub fn take(&mut self) -> Vec<Leaf> {
         std::mem::take(&mut self.full)

@@ -1,20 +1,20 @@
 //! A small dataset with one command.
 //!
-//! For few records the database spends more on taking commands than on finding records. So the client's own
-//! document and all collections are one pipeline's result, in which a separator says where each collection begins.
-//! For many records six finds side by side are quicker, and need not be held.
+//! For few records the database spends more on taking commands than on finding records. So all collections are
+//! looked up from the client's own document, and come as one document with it. For many records, which may not fit
+//! into one, six finds side by side are quicker, and need not be held.
 
 use bson::oid::ObjectId;
 use bson::raw::{RawArrayBuf, RawDocument};
 use bson::{RawDocumentBuf, rawdoc};
 use futures_util::StreamExt;
 use moka::sync::Cache;
+use mongodb::error::{Error, Result};
 
-use super::CLIENTS;
 use super::counter::Counter;
 use super::dataset::{At, LONGEST_READ, Reader, is_passing, retried};
 use super::error::{code, describe};
-use super::within;
+use super::{CLIENTS, within};
 use crate::dataset::{Dataset, Encoder, Records};
 use crate::model::{ClientId, Collection, Position, Revision};
 use crate::store::StoreError;
@@ -78,66 +78,49 @@ impl Reader {
     }
 
     /// Reads with one command, of this moment or of now, if it can be: `None` if there is no document of the client
-    /// yet, if it turns out to be too much, or if the database does not take such a command.
-    pub async fn at_once(&self, at: Option<At>, extent: Extent) -> Result<Option<AtOnce>, StoreError> {
+    /// yet, if it turns out to be too much, or if the database refuses such a command.
+    pub async fn at_once(&self, at: Option<At>, extent: Extent) -> std::result::Result<Option<AtOnce>, StoreError> {
         let command = command(self.client, extent);
         within(LONGEST_READ, retried(|| self.try_at_once(at, extent, command.clone()))).await
     }
 
-    async fn try_at_once(
-        &self,
-        at: Option<At>,
-        extent: Extent,
-        command: RawDocumentBuf,
-    ) -> mongodb::error::Result<Option<AtOnce>> {
+    async fn try_at_once(&self, at: Option<At>, extent: Extent, command: RawDocumentBuf) -> Result<Option<AtOnce>> {
         let mut session = self.snapshot(at).await?;
-        let mut taken = Taken::new(extent, self.most_at_once());
-        let run = self.db.run_raw_cursor_command(command).session(&mut session).batch();
-        let mut cursor = match run.await {
+        let mut cursor = match self.db.run_raw_cursor_command(command).session(&mut session).batch().await {
             Err(error) if is_refusal(&error) => {
                 tracing::debug!(error = describe(&error), "the dataset is not read with one command");
                 return Ok(None);
             }
             cursor => cursor?,
         };
-        let mut batches = cursor.stream(&mut session);
-        while let Some(batch) = batches.next().await {
-            for record in batch?.doc_slices()? {
-                if let Some(record) = record?.as_document()
-                    && taken.push(record).is_none()
-                {
-                    return Ok(None);
-                }
-            }
-        }
-        drop(batches);
-        Ok(session.snapshot_time().and_then(|time| taken.complete(At(time))))
+        let Some(batch) = cursor.stream(&mut session).next().await.transpose()? else { return Ok(None) };
+        let (Some(document), Some(time)) = (batch.doc_slices()?.into_iter().next(), session.snapshot_time()) else {
+            return Ok(None);
+        };
+        let document = document?.as_document().filter(|document| document.as_bytes().len() <= self.most_at_once());
+        let dataset = document.and_then(|document| dataset(document, extent));
+        Ok(document.zip(dataset).map(|(own, dataset)| AtOnce { counter: Counter::of(own), at: At(time), dataset }))
     }
 }
 
 /// Whether the server itself said no, and will again.
-fn is_refusal(error: &mongodb::error::Error) -> bool {
+fn is_refusal(error: &Error) -> bool {
     code(error).is_some() && !is_passing(error)
 }
 
-/// The pipeline's result is the client's own document, then for each collection its number and its records.
+/// Gives the client's own document, in which each collection's records are a field of its name.
 fn command(client: ObjectId, extent: Extent) -> RawDocumentBuf {
-    let own = rawdoc! { "$match": { "_id": client } };
     let mut pipeline = RawArrayBuf::new();
-    pipeline.push(own.clone());
+    pipeline.push(rawdoc! { "$match": { "_id": client } });
     for collection in Collection::ALL {
-        let mut separator = RawArrayBuf::new();
-        separator.push(own.clone());
-        separator.push(rawdoc! { "$project": { "_id": { "$literal": collection as i32 } } });
-        pipeline.push(rawdoc! { "$unionWith": { "coll": CLIENTS, "pipeline": separator } });
         let mut records = RawArrayBuf::new();
         for stage in records_of(client, extent) {
             records.push(stage);
         }
-        pipeline.push(rawdoc! { "$unionWith": { "coll": collection.name(), "pipeline": records } });
+        let name = collection.name();
+        pipeline.push(rawdoc! { "$lookup": { "from": name, "pipeline": records, "as": name } });
     }
-    // As few answers as can be.
-    rawdoc! { "aggregate": CLIENTS, "pipeline": pipeline, "cursor": { "batchSize": 100_000 } }
+    rawdoc! { "aggregate": CLIENTS, "pipeline": pipeline, "cursor": {} }
 }
 
 /// No index can be named here. So the order says which one it is: with any other the server would have to sort.
@@ -153,158 +136,64 @@ fn records_of(client: ObjectId, extent: Extent) -> [RawDocumentBuf; 2] {
     }
 }
 
-/// What has come of the pipeline's result.
-struct Taken {
-    most: usize,
-    bytes: usize,
-    counter: Option<Counter>,
-    /// Of which collection the next records are; none before the first separator.
-    collection: Option<Collection>,
-    records: Intake,
-}
-
-/// How records become a dataset.
-enum Intake {
-    /// They come in `_id` order.
-    Ordered { encoder: Encoder, dataset: Dataset },
-    /// They come in the order of their revisions.
-    Unordered(Records),
-}
-
-impl Taken {
-    fn new(extent: Extent, most: usize) -> Self {
-        let records = match extent {
-            Extent::Full => Intake::Ordered { encoder: Encoder::new(Collection::ALL[0]), dataset: Dataset::default() },
-            Extent::Since(_) => Intake::Unordered(Records::new()),
-        };
-        Self { most, bytes: 0, counter: None, collection: None, records }
-    }
-
-    /// Takes the next document, unless it is not what was to be expected or too much.
-    fn push(&mut self, document: &RawDocument) -> Option<()> {
-        self.bytes += document.as_bytes().len();
-        if self.bytes > self.most {
-            return None;
-        }
-        match self.collection {
-            _ if self.counter.is_none() => self.counter = Some(Counter::of(document)),
-            collection if is_separator(document, collection) => self.next(),
-            Some(collection) => self.records.push(collection, document)?,
-            None => return None,
-        }
-        Some(())
-    }
-
-    fn next(&mut self) {
-        self.collection = following(self.collection);
-        if let (Intake::Ordered { encoder, dataset }, Some(collection)) = (&mut self.records, self.collection) {
-            finish(std::mem::replace(encoder, Encoder::new(collection)), dataset);
-        }
-    }
-
-    /// All of it, if the last separator has come.
-    fn complete(self, at: At) -> Option<AtOnce> {
-        if following(self.collection).is_some() {
-            return None;
-        }
-        let dataset = match self.records {
-            Intake::Ordered { encoder, mut dataset } => {
-                finish(encoder, &mut dataset);
-                dataset
+/// The dataset in a client's document. What is wrong with it is told by those who read it in another way.
+fn dataset(document: &RawDocument, extent: Extent) -> Option<Dataset> {
+    let (mut dataset, mut changed) = (Dataset::default(), Records::new());
+    for collection in Collection::ALL {
+        let records = document.get_array(collection.name()).ok()?;
+        let mut records = records.into_iter().map(|record| record.ok()?.as_document());
+        match extent {
+            Extent::Full => {
+                let mut encoder = Encoder::new(collection);
+                records.try_for_each(|record| encoder.push(record?.as_bytes()).ok())?;
+                encoder.finish().into_iter().for_each(|leaf| dataset.push(collection, leaf));
             }
-            Intake::Unordered(records) => Dataset::default().with(&records).ok()?,
-        };
-        Some(AtOnce { counter: self.counter?, at, dataset })
-    }
-}
-
-impl Intake {
-    fn push(&mut self, collection: Collection, record: &RawDocument) -> Option<()> {
-        match self {
-            Self::Ordered { encoder, .. } => encoder.push(record.as_bytes()).ok(),
-            Self::Unordered(records) => {
+            // They come in the order of their revisions.
+            Extent::Since(_) => records.try_for_each(|record| {
+                let record = record?;
                 let id = record.get_object_id("_id").ok()?;
-                records.insert((collection, id), record.as_bytes().to_vec());
+                changed.insert((collection, id), record.as_bytes().to_vec());
                 Some(())
-            }
+            })?,
         }
     }
-}
-
-fn finish(encoder: Encoder, dataset: &mut Dataset) {
-    let collection = encoder.collection();
-    encoder.finish().into_iter().for_each(|leaf| dataset.push(collection, leaf));
-}
-
-/// The collection after this one; the first after none.
-fn following(collection: Option<Collection>) -> Option<Collection> {
-    Collection::ALL.get(collection.map_or(0, |collection| collection as usize + 1)).copied()
-}
-
-/// Whether the records of the next collection begin here. A record is never taken for it: it has a `clientId`.
-fn is_separator(document: &RawDocument, before: Option<Collection>) -> bool {
-    /// Of a document with a number as its `_id` and nothing else.
-    const BYTES: usize = 14;
-    let number = || document.get_i32("_id").ok();
-    document.as_bytes().len() == BYTES && following(before).is_some_and(|next| number() == Some(next as i32))
+    dataset.with(&changed).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const CLIENT: ObjectId = ObjectId::from_bytes([7; 12]);
-
     fn record(id: u8) -> RawDocumentBuf {
-        rawdoc! { "_id": ObjectId::from_bytes([id; 12]), "clientId": CLIENT, "revision": i64::from(id) }
+        rawdoc! { "_id": ObjectId::from_bytes([id; 12]), "revision": i64::from(id) }
     }
 
-    fn result(records: impl Fn(Collection) -> Vec<RawDocumentBuf>) -> Vec<RawDocumentBuf> {
-        let mut result = vec![rawdoc! { "_id": CLIENT, "revision": 9_i64 }];
-        for collection in Collection::ALL {
-            result.push(rawdoc! { "_id": collection as i32 });
-            result.extend(records(collection));
+    fn document(records: &[RawDocumentBuf]) -> RawDocumentBuf {
+        let mut list = RawArrayBuf::new();
+        records.iter().for_each(|record| list.push(record.clone()));
+        rawdoc! {
+            "_id": ObjectId::from_bytes([7; 12]), "revision": 9_i64, "itemgroups": list.clone(), "items": list.clone(),
+            "clientcustomers": list.clone(), "invoices": list.clone(), "payments": list.clone(),
+            "purchasehistories": list,
         }
-        result
     }
 
-    fn take(extent: Extent, most: usize, result: &[RawDocumentBuf]) -> Option<AtOnce> {
-        let mut taken = Taken::new(extent, most);
-        result.iter().try_for_each(|document| taken.push(document))?;
-        taken.complete(At::of(1))
-    }
-
-    fn json(read: &AtOnce) -> String {
-        String::from_utf8(read.dataset.pieces().flatten().collect()).unwrap()
-    }
-
-    #[test]
-    fn records_go_to_the_collection_whose_separator_came_before_them() {
-        let only = |collection| move |of| if of == collection { vec![record(1), record(2)] } else { vec![] };
-        for collection in Collection::ALL {
-            let read = take(Extent::Full, 1000, &result(only(collection))).unwrap();
-            assert_eq!(read.counter.revision, Revision(9));
-            let list = format!("\"{}\":[{{\"_id\":\"0101", collection.data_name());
-            assert!(json(&read).contains(&list), "{}", json(&read));
-        }
+    fn json(dataset: &Dataset) -> String {
+        String::from_utf8(dataset.pieces().flatten().collect()).unwrap()
     }
 
     #[test]
     fn changes_are_put_in_the_order_of_their_ids() {
-        let swapped = take(Extent::Since(Revision(0)), 1000, &result(|_| vec![record(2), record(1)])).unwrap();
-        let ordered = take(Extent::Full, 1000, &result(|_| vec![record(1), record(2)])).unwrap();
-        assert_eq!(json(&swapped), json(&ordered));
+        let changed = dataset(&document(&[record(2), record(1)]), Extent::Since(Revision(0))).unwrap();
+        let all = dataset(&document(&[record(1), record(2)]), Extent::Full).unwrap();
+        assert_eq!(json(&changed), json(&all));
+        assert!(json(&all).contains("\"items\":[{\"_id\":\"0101"), "{}", json(&all));
     }
 
     #[test]
-    fn what_is_not_complete_or_too_much_is_not_taken() {
-        let whole = result(|_| vec![record(1)]);
-        assert!(take(Extent::Full, 10_000, &whole).is_some());
-        assert!(take(Extent::Full, 100, &whole).is_none(), "too much");
-        assert!(take(Extent::Full, 10_000, &[]).is_none(), "the client has no document");
-        assert!(take(Extent::Full, 10_000, &whole[..whole.len() - 2]).is_none(), "the last separator is missing");
-        let mut swapped = whole.clone();
-        swapped.swap(1, 2);
-        assert!(take(Extent::Full, 10_000, &swapped).is_none(), "a record before the first separator");
+    fn what_is_not_complete_is_not_taken() {
+        assert!(dataset(&rawdoc! { "_id": 1, "revision": 9_i64 }, Extent::Full).is_none());
+        let foreign = rawdoc! { "_id": "made elsewhere", "revision": 3_i64 };
+        assert!(dataset(&document(&[foreign]), Extent::Since(Revision(0))).is_none(), "its place is not known here");
     }
 }

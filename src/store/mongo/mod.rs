@@ -20,6 +20,7 @@ mod load;
 mod options;
 mod orphans;
 mod standalone;
+mod together;
 mod topology;
 mod transaction;
 mod write;
