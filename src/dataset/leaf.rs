@@ -70,12 +70,13 @@ pub struct Encoder {
     collection: Collection,
     leaf: Copied,
     full: Vec<Leaf>,
+    full_bytes: usize,
 }
 
 impl Encoder {
     /// Nothing is encoded yet.
     pub fn new(collection: Collection) -> Self {
-        Self { collection, leaf: Copied::default(), full: Vec::new() }
+        Self { collection, leaf: Copied::default(), full: Vec::new(), full_bytes: 0 }
     }
 
     /// Adds a record, as a store keeps it.
@@ -90,6 +91,9 @@ impl Encoder {
         };
         let revision = match elements.find(b"revision")? {
             Some(Value::Int64(revision)) => Revision(revision),
+            // Somebody has edited it by hand.
+            Some(Value::Int32(revision)) => Revision(revision.into()),
+            Some(Value::Double(revision)) => Revision(revision as i64),
             _ => Revision::default(),
         };
         self.leaf.json.push(b',');
@@ -99,8 +103,14 @@ impl Encoder {
         Ok(())
     }
 
+    /// What is encoded and was not taken, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.leaf.json.len() + self.full_bytes
+    }
+
     /// The leaves that are full.
     pub fn take(&mut self) -> Vec<Leaf> {
+        self.full_bytes = 0;
         std::mem::take(&mut self.full)
     }
 
@@ -121,7 +131,9 @@ impl Encoder {
         /// Small enough to be written anew when one record changes, and large enough to be few.
         const FULL: usize = 16 << 10;
         if self.leaf.json.len() >= FULL {
-            self.full.push(std::mem::take(&mut self.leaf).seal());
+            let leaf = std::mem::take(&mut self.leaf).seal();
+            self.full_bytes += leaf.bytes();
+            self.full.push(leaf);
         }
     }
 }
@@ -146,7 +158,7 @@ impl Copied {
     }
 
     fn seal(self) -> Leaf {
-        Leaf { records: self.records.into(), json: self.json.into() }
+        Leaf { records: self.records.into(), json: self.json.into_boxed_slice().into() }
     }
 }
 

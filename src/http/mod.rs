@@ -82,7 +82,7 @@ pub struct Limits {
 impl Limits {
     /// What such a dataset takes in memory, roughly: its beginning, and what its readers have read ahead.
     fn stream_footprint(&self) -> usize {
-        const AHEAD: usize = 4 << 20;
+        const AHEAD: usize = 8 << 20;
         self.most_held + AHEAD
     }
 }

@@ -104,11 +104,9 @@ impl Scan {
     /// Reads about so many bytes.
     fn step(&mut self, bytes: usize) -> Result<Vec<Leaf>, StoreError> {
         let mut encoder = Encoder::new(self.collection);
-        let mut left = bytes;
         let mut add = |record: &[u8]| {
-            left = left.saturating_sub(record.len());
             encoder.push(record).map_err(|e| StoreError::Internal(e.to_string()))?;
-            Ok::<_, StoreError>(left > 0)
+            Ok::<_, StoreError>(encoder.bytes() < bytes)
         };
         self.complete = match &mut self.wanted {
             Wanted::Range(from, last) => {

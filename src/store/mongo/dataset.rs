@@ -5,18 +5,20 @@ use std::time::Duration;
 use bson::oid::ObjectId;
 use bson::raw::RawDocument;
 use bson::{Document, RawDocumentBuf, Timestamp, doc};
-use futures_util::{StreamExt, stream};
+use futures_util::future::try_join_all;
+use futures_util::{Stream, StreamExt, stream};
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::Hint;
 use mongodb::raw_batch_cursor::RawBatch;
 use mongodb::{ClientSession, Database};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::backoff::Backoff;
 use super::counter::Counter;
 use super::error::{code, describe};
 use super::within;
-use crate::dataset::Encoder;
+use crate::dataset::{Dataset, Encoder, Leaf, Records};
 use crate::model::{Collection, Revision};
 use crate::store::StoreError;
 use crate::store::gather::{Gathered, Leaves, gather};
@@ -28,7 +30,9 @@ pub(super) struct Reader {
     pub client: ObjectId,
     /// It is a lone mongod, which has no snapshots: the caller keeps batches of the client away.
     pub lone: bool,
-    /// What is larger is read while it is sent, in bytes.
+    /// It is a sharded cluster, in which one command may have to ask several servers.
+    pub routed: bool,
+    /// The most that is held of a dataset, in bytes.
     pub most_held: usize,
 }
 
@@ -63,22 +67,10 @@ impl Reader {
         .await
     }
 
-    /// Everything of the client.
+    /// Everything of the client. All collections side by side: a session serves one command at a time, so each has
+    /// one of its own.
     pub async fn all(&self, at: Option<At>) -> Result<Gathered, StoreError> {
-        self.matching(at, doc! { "clientId": self.client }, doc! { "clientId": 1, "_id": 1 }).await
-    }
-
-    /// The records that commits after this one have changed.
-    pub async fn changed_since(&self, at: Option<At>, revision: Revision) -> Result<Gathered, StoreError> {
-        let newer = doc! { "clientId": self.client, "revision": { "$gt": revision.0 } };
-        self.matching(at, newer, doc! { "clientId": 1, "revision": 1 }).await
-    }
-
-    /// All collections side by side: a session serves one command at a time, so each has one of its own. The index
-    /// is said, because for the order alone the server would take another one and read everything.
-    async fn matching(&self, at: Option<At>, filter: Document, index: Document) -> Result<Gathered, StoreError> {
-        let sources =
-            || Collection::ALL.map(|collection| self.clone().leaves(at, collection, filter.clone(), index.clone()));
+        let sources = || Collection::ALL.map(|collection| self.leaves(at, collection));
         // Nothing of a lone mongod's dataset may be read when it is not the client's turn any more.
         let most = if self.lone { usize::MAX } else { self.most_held };
         let mut backoff = Backoff::new();
@@ -94,63 +86,89 @@ impl Reader {
         gather(sources(), most).await
     }
 
-    /// Reads and encodes a collection: one task asks the database for the next records while the other encodes.
-    fn leaves(self, at: Option<At>, collection: Collection, filter: Document, index: Document) -> Leaves {
-        let (batches, fetched) = mpsc::channel(1);
-        let (leaves, encoded) = mpsc::channel(8);
-        tokio::spawn(self.fetch(at, collection, filter, index, batches));
-        tokio::spawn(encode(collection, fetched, leaves));
-        stream::unfold(encoded, |mut encoded| async { encoded.recv().await.map(|leaf| (leaf, encoded)) }).boxed()
-    }
-
-    async fn fetch(
-        self,
-        at: Option<At>,
-        collection: Collection,
-        filter: Document,
-        index: Document,
-        batches: Sender<Result<RawBatch, StoreError>>,
-    ) {
-        if let Err(error) = self.try_fetch(at, collection, filter, index, &batches).await {
-            // Nobody to tell is nobody to care.
-            let _ = batches.send(Err(error)).await;
+    /// The records that commits after this one have changed; `None` if they are more than may be held. They come in
+    /// the order of the index that finds them, for the database may have to hold what it is to sort.
+    pub async fn changed_since(&self, at: Option<At>, revision: Revision) -> Result<Option<Dataset>, StoreError> {
+        let changed = Collection::ALL.map(|collection| self.changed_in(at, collection, revision));
+        let mut records = Records::new();
+        for changed in try_join_all(changed).await? {
+            let Some(changed) = changed else { return Ok(None) };
+            records.extend(changed);
         }
+        Dataset::default().with(&records).map(Some).map_err(|e| malformed(&e))
     }
 
-    async fn try_fetch(
+    async fn changed_in(
         &self,
         at: Option<At>,
         collection: Collection,
-        filter: Document,
-        index: Document,
+        revision: Revision,
+    ) -> Result<Option<Records>, StoreError> {
+        let filter = doc! { "clientId": self.client, "revision": { "$gt": revision.0 } };
+        let order = doc! { "clientId": 1, "revision": 1 };
+        let mut batches = self.begin(at, collection, Query { filter, index: order.clone(), order });
+        let (mut records, mut bytes) = (Records::new(), 0);
+        while let Some(batch) = batches.recv().await {
+            for record in batch?.doc_slices()? {
+                let record = record.map_err(|e| malformed(&e))?;
+                let Some(record) = record.as_document() else { continue };
+                // Ours have an id of this kind, and others carry no revision.
+                let Ok(id) = record.get_object_id("_id") else { continue };
+                bytes += record.as_bytes().len();
+                records.insert((collection, id), record.as_bytes().to_vec());
+            }
+            if bytes > self.most_held {
+                return Ok(None);
+            }
+        }
+        Ok(Some(records))
+    }
+
+    /// Reads and encodes a collection: one task asks the database for the next records while the other encodes.
+    fn leaves(&self, at: Option<At>, collection: Collection) -> Leaves {
+        let query = Query {
+            filter: doc! { "clientId": self.client },
+            order: doc! { "_id": 1 },
+            index: doc! { "clientId": 1, "_id": 1 },
+        };
+        let batches = self.begin(at, collection, query);
+        let (leaves, encoded) = mpsc::channel(8);
+        Handle::current().spawn(encode(collection, batches, leaves));
+        stream::unfold(encoded, |mut encoded| async { encoded.recv().await.map(|leaf| (leaf, encoded)) }).boxed()
+    }
+
+    /// Begins to read, and goes on as long as somebody takes it.
+    fn begin(&self, at: Option<At>, collection: Collection, query: Query) -> Receiver<Result<RawBatch, StoreError>> {
+        let (batches, fetched) = mpsc::channel(1);
+        let reader = self.clone();
+        Handle::current().spawn(async move {
+            if let Err(error) = reader.fetch(at, collection, query, &batches).await {
+                // Nobody to tell is nobody to care.
+                let _ = batches.send(Err(error)).await;
+            }
+        });
+        fetched
+    }
+
+    async fn fetch(
+        &self,
+        at: Option<At>,
+        collection: Collection,
+        query: Query,
         batches: &Sender<Result<RawBatch, StoreError>>,
     ) -> Result<(), StoreError> {
         let collection = self.db.collection::<RawDocumentBuf>(collection.name());
-        let find = collection.find(filter).sort(doc! { "_id": 1 }).hint(Hint::Keys(index)).batch_size(BATCH);
-        match self.lone {
-            false => {
-                let mut session = self.snapshot(at).await?;
-                let mut cursor = timely(find.session(&mut session).batch()).await?;
-                let mut stream = cursor.stream(&mut session);
-                while let Some(batch) = timely(async { stream.next().await.transpose() }).await? {
-                    if batches.send(Ok(batch)).await.is_err() {
-                        break;
-                    }
-                }
-            }
-            true => {
-                let mut stream = timely(find.batch()).await?;
-                while let Some(batch) = timely(async { stream.next().await.transpose() }).await? {
-                    if batches.send(Ok(batch)).await.is_err() {
-                        break;
-                    }
-                }
-            }
+        let Query { filter, order, index } = query;
+        let find = collection.find(filter).sort(order).hint(Hint::Keys(index)).batch_size(BATCH);
+        if self.lone {
+            return pass_on(timely(find.batch()).await?, batches).await;
         }
-        Ok(())
+        let mut session = timely(self.snapshot(at)).await?;
+        let mut cursor = timely(find.session(&mut session).batch()).await?;
+        pass_on(cursor.stream(&mut session), batches).await
     }
 
-    async fn snapshot(&self, at: Option<At>) -> Result<ClientSession, Error> {
+    pub async fn snapshot(&self, at: Option<At>) -> Result<ClientSession, Error> {
         let session = self.db.client().start_session().snapshot(true);
         match at {
             Some(At(time)) => session.snapshot_time(time).await,
@@ -159,10 +177,34 @@ impl Reader {
     }
 }
 
+/// What is read of one collection. The index is said, because for the order alone the server may take another one
+/// and read everything.
+struct Query {
+    filter: Document,
+    order: Document,
+    index: Document,
+}
+
+async fn pass_on(
+    mut stream: impl Stream<Item = Result<RawBatch, Error>> + Unpin,
+    batches: &Sender<Result<RawBatch, StoreError>>,
+) -> Result<(), StoreError> {
+    while let Some(batch) = timely(async { stream.next().await.transpose() }).await? {
+        if batches.send(Ok(batch)).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn malformed(error: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Internal(format!("a record is not valid BSON: {error}"))
+}
+
 /// Records of one answer of the database: about a megabyte, so that several readers fit into memory.
 const BATCH: u32 = 1000;
 /// How long the database may take for one answer.
-const LONGEST_READ: Duration = Duration::from_secs(10);
+pub(super) const LONGEST_READ: Duration = Duration::from_secs(10);
 /// How often what fails is tried.
 const ATTEMPTS: u32 = 5;
 
@@ -173,7 +215,7 @@ async fn timely<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, St
 async fn encode(
     collection: Collection,
     mut batches: Receiver<Result<RawBatch, StoreError>>,
-    leaves: Sender<Result<crate::dataset::Leaf, StoreError>>,
+    leaves: Sender<Result<Leaf, StoreError>>,
 ) {
     let mut encoder = Encoder::new(collection);
     while let Some(batch) = batches.recv().await {
@@ -196,8 +238,6 @@ async fn encode(
 }
 
 fn encode_batch(batch: &RawBatch, encoder: &mut Encoder) -> Result<(), StoreError> {
-    let malformed =
-        |error: &dyn std::fmt::Display| StoreError::Internal(format!("a record is not valid BSON: {error}"));
     for record in batch.doc_slices()? {
         let record: Option<&RawDocument> = record.map_err(|e| malformed(&e))?.as_document();
         if let Some(record) = record {
@@ -208,7 +248,7 @@ fn encode_batch(batch: &RawBatch, encoder: &mut Encoder) -> Result<(), StoreErro
 }
 
 /// Tries again a few times if the server cannot give a snapshot now.
-async fn retried<T, F: Future<Output = Result<T, Error>>>(attempt: impl Fn() -> F) -> Result<T, StoreError> {
+pub(super) async fn retried<T, F: Future<Output = Result<T, Error>>>(attempt: impl Fn() -> F) -> Result<T, StoreError> {
     let mut backoff = Backoff::new();
     for _ in 1..ATTEMPTS {
         match attempt().await {
@@ -223,7 +263,7 @@ async fn retried<T, F: Future<Output = Result<T, Error>>>(attempt: impl Fn() -> 
 }
 
 /// Snapshot gone or not there yet, or the connection broke: worth another try.
-fn is_passing(error: &Error) -> bool {
+pub(super) fn is_passing(error: &Error) -> bool {
     const SNAPSHOT_TOO_OLD: i32 = 239;
     const SNAPSHOT_UNAVAILABLE: i32 = 246;
     match code(error) {

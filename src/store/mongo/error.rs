@@ -27,6 +27,8 @@ pub(super) enum Failure {
     Driver(Error),
     /// Somebody else was quicker; another attempt sees what they did.
     Overtaken,
+    /// What was asked for with one command cannot be had so; another attempt asks with several.
+    NotTogether(Error),
 }
 
 /// Says what happened: kind, code and labels.
@@ -94,7 +96,7 @@ impl Failure {
         match self {
             Self::Rejected(reject) => StoreError::Internal(reject.to_string()),
             Self::Store(error) => error,
-            Self::Driver(error) => error.into(),
+            Self::Driver(error) | Self::NotTogether(error) => error.into(),
             Self::Overtaken => StoreError::Unavailable("somebody else was quicker".to_owned()),
         }
     }

@@ -1,20 +1,20 @@
 //! From a planner's read set to the snapshot it plans on.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use bson::oid::ObjectId;
 use bson::raw::RawDocument;
 use bson::{Bson, Document, doc};
-use mongodb::options::Hint;
+use mongodb::options::{FindOptions, Hint};
 use mongodb::{ClientSession, Database};
 use serde::de::DeserializeOwned;
 
 use super::counter::Counter;
 use super::error::Failure;
 use super::find::{find, in_few_batches};
-use super::{DEALERS, LOCAL_IDS, RECEIPTS};
+use super::{DEALERS, LOCAL_IDS, RECEIPTS, together};
 use crate::dataset::Records;
-use crate::model::{ClientId, Collection, IdempotencyKey, InvoiceId, ItemId, LocalId};
+use crate::model::{ClientId, Collection, CustomerId, DealerId, GroupId, IdempotencyKey, InvoiceId, LocalId};
 use crate::plan::{LocalRecord, NumberSearch, ReadSet, Snapshot, StoredReceipt};
 use crate::store::StoreError;
 use crate::store::records::{named_by_local_ids, stored_invoice, stored_item};
@@ -36,6 +36,16 @@ pub(super) enum Keep {
     Records,
 }
 
+/// How what a planner reads is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// With one find for each kind of record.
+    Apart,
+    /// With one command for all kinds, if they are few. It takes a transaction that has written the client's own
+    /// document, and a single shard.
+    Together,
+}
+
 /// Loads what a planner reads, with one find for each kind of record. In a transaction all of it is of
 /// one moment; without a session the caller keeps others away.
 pub(super) async fn load(
@@ -46,7 +56,7 @@ pub(super) async fn load(
     reads: &ReadSet,
     keep: Keep,
 ) -> Result<Loaded, Failure> {
-    let mut loaded = glance(db, session.as_deref_mut(), client, counter, reads, keep).await?;
+    let mut loaded = glance(db, session.as_deref_mut(), client, counter, reads, keep, Asking::Apart).await?;
     complete(db, session, client, reads, &mut loaded).await?;
     Ok(loaded)
 }
@@ -59,6 +69,7 @@ pub(super) async fn glance(
     counter: &Counter,
     reads: &ReadSet,
     keep: Keep,
+    asking: Asking,
 ) -> Result<Loaded, Failure> {
     let snapshot = Snapshot { revision: counter.revision, next_invoice: counter.next_invoice, ..Snapshot::default() };
     let mut loaded = Loaded { snapshot, revisions: HashMap::new(), records: Records::new() };
@@ -66,14 +77,22 @@ pub(super) async fn glance(
     // First, because they name items and invoices.
     loader.local_ids(&reads.local_ids).await?;
     let (items, invoices) = named_by_local_ids(&loader.loaded.snapshot, reads);
-    loader.items(&items).await?;
-    loader.invoices(&invoices).await?;
-    loader.loaded.snapshot.groups =
-        loader.existing(Collection::ItemGroups.name(), ids(&reads.groups, |id| id.0)).await?;
-    loader.loaded.snapshot.customers =
-        loader.existing(Collection::ClientCustomers.name(), ids(&reads.customers, |id| id.0)).await?;
-    loader.loaded.snapshot.dealers = loader.existing(DEALERS, ids(&reads.dealers, |id| id.0)).await?;
-    loader.numbers(counter.next_invoice, reads.free_numbers).await?;
+    let mut search = NumberSearch::new(counter.next_invoice, reads.free_numbers);
+    let questions = [
+        Question::of_ids(Kind::Items, ids(&items, |id| id.0)),
+        Question::of_ids(Kind::Invoices, ids(&invoices, |id| id.0)),
+        Question::of_ids(Kind::Groups, ids(&reads.groups, |id| id.0)),
+        Question::of_ids(Kind::Customers, ids(&reads.customers, |id| id.0)),
+        Question::of_ids(Kind::Dealers, ids(&reads.dealers, |id| id.0)),
+        Question::of_numbers(search.window().unwrap_or_default()),
+    ];
+    let questions: Vec<_> = questions.into_iter().filter(|question| !question.names.is_empty()).collect();
+    match asking {
+        Asking::Together if together::is_worthwhile(&questions) => loader.ask_together(&questions).await?,
+        _ => loader.ask(&questions).await?,
+    }
+    loader.numbers(&mut search).await?;
+    loaded.snapshot.taken_numbers = search.into_taken();
     Ok(loaded)
 }
 
@@ -90,6 +109,25 @@ pub(super) async fn complete(
     loader.receipts(&reads.receipts).await
 }
 
+/// A kind of record that planners read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Items,
+    Invoices,
+    Groups,
+    Customers,
+    Dealers,
+    /// Invoices, of which only the numbers are read.
+    Numbers,
+}
+
+/// Which records of a kind are asked for.
+pub(super) struct Question {
+    pub kind: Kind,
+    /// Ids, or numbers.
+    pub names: Vec<Bson>,
+}
+
 struct Loader<'a> {
     db: &'a Database,
     session: Option<&'a mut ClientSession>,
@@ -102,23 +140,26 @@ impl Loader<'_> {
     /// The most ids that one find names.
     const MOST_IDS: usize = 10_000;
 
-    async fn items(&mut self, wanted: &BTreeSet<ItemId>) -> Result<(), Failure> {
-        let mut items = HashMap::new();
-        let take = |id: ObjectId, record: &RawDocument| {
-            items.insert(id.into(), stored_item(record));
-        };
-        self.records(Collection::Items, ids(wanted, |id| id.0), take).await?;
-        self.loaded.snapshot.items = items;
-        Ok(())
+    /// All kinds with one command.
+    async fn ask_together(&mut self, questions: &[Question]) -> Result<(), Failure> {
+        let Some(session) = self.session.as_deref_mut() else { return self.ask(questions).await };
+        let (loaded, keep) = (&mut *self.loaded, self.keep);
+        let found = together::ask(self.db, session, self.client, questions, |kind, record| {
+            loaded.take(kind, keep, record);
+        });
+        found.await
     }
 
-    async fn invoices(&mut self, wanted: &BTreeSet<InvoiceId>) -> Result<(), Failure> {
-        let mut invoices = HashMap::new();
-        let take = |id: ObjectId, record: &RawDocument| {
-            invoices.insert(id.into(), stored_invoice(record, false));
-        };
-        self.records(Collection::Invoices, ids(wanted, |id| id.0), take).await?;
-        self.loaded.snapshot.invoices = invoices;
+    /// One kind of record after the other.
+    async fn ask(&mut self, questions: &[Question]) -> Result<(), Failure> {
+        for question in questions {
+            for names in question.names.chunks(Self::MOST_IDS) {
+                let (loaded, keep) = (&mut *self.loaded, self.keep);
+                let take = |record: &RawDocument| loaded.take(question.kind, keep, record);
+                let (filter, options) = (question.kind.filter(self.client, names), question.kind.options());
+                find(self.db, self.session.as_deref_mut(), question.kind.collection(), filter, options, take).await?;
+            }
+        }
         Ok(())
     }
 
@@ -136,31 +177,16 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Which of the ids are there.
-    async fn existing<Id>(&mut self, collection: &str, ids: Vec<ObjectId>) -> Result<HashSet<Id>, Failure>
-    where
-        Id: From<ObjectId> + Eq + std::hash::Hash + Send,
-    {
-        let mut existing = HashSet::new();
-        let take = |record: &RawDocument| existing.extend(object_id(record, "_id").map(Id::from));
-        self.by_ids(collection, "_id", ids, take).await?;
-        Ok(existing)
-    }
-
-    async fn numbers(&mut self, next: i64, needed: usize) -> Result<(), Failure> {
-        let mut search = NumberSearch::new(next, needed);
+    /// Searches on where the first numbers, which have been asked for, were taken.
+    async fn numbers(&mut self, search: &mut NumberSearch) -> Result<(), Failure> {
+        let mut first = true;
         while let Some(window) = search.window() {
-            let mut taken = Vec::new();
-            let take = |record: &RawDocument| {
-                taken.extend(record.get_str("invoiceNumber").ok().map(str::to_owned));
-            };
-            let filter = doc! { "clientId": self.client, "invoiceNumber": { "$in": window } };
-            // From the index alone.
-            let number = doc! { "_id": 0, "invoiceNumber": 1 };
-            self.find(Collection::Invoices.name(), filter, number, take).await?;
-            search.found(taken);
+            if !first {
+                self.ask(&[Question::of_numbers(window)]).await?;
+            }
+            first = false;
+            search.found(self.loaded.snapshot.taken_numbers.drain());
         }
-        self.loaded.snapshot.taken_numbers = search.into_taken();
         Ok(())
     }
 
@@ -199,34 +225,6 @@ impl Loader<'_> {
         found.into_iter().collect::<Result<_, bson::error::Error>>().map_err(unreadable)
     }
 
-    /// Whole records by their ids: to cut out what the rules do not look at costs the server more than to send it.
-    async fn records(
-        &mut self,
-        collection: Collection,
-        ids: Vec<ObjectId>,
-        mut take: impl FnMut(ObjectId, &RawDocument) + Send,
-    ) -> Result<(), Failure> {
-        let (mut revisions, mut records, keep) = (HashMap::new(), Records::new(), self.keep);
-        let mut take = |record: &RawDocument| {
-            let Some(id) = object_id(record, "_id") else { return };
-            take(id, record);
-            revisions.insert(id, revision(record));
-            if keep == Keep::Records {
-                records.insert((collection, id), record.as_bytes().to_vec());
-            }
-        };
-        for ids in ids.chunks(Self::MOST_IDS) {
-            let mut options = in_few_batches();
-            // For the server to choose an index takes longer than to use this one, which is always there.
-            options.hint = Some(Hint::Keys(doc! { "_id": 1 }));
-            let filter = doc! { "_id": { "$in": ids }, "clientId": self.client };
-            find(self.db, self.session.as_deref_mut(), collection.name(), filter, options, &mut take).await?;
-        }
-        self.loaded.revisions.extend(revisions);
-        self.loaded.records.extend(records);
-        Ok(())
-    }
-
     async fn by_ids(
         &mut self,
         collection: &str,
@@ -251,6 +249,86 @@ impl Loader<'_> {
         let mut options = in_few_batches();
         options.projection = Some(projection);
         Ok(find(self.db, self.session.as_deref_mut(), collection, filter, options, take).await?)
+    }
+}
+
+impl Question {
+    fn of_ids(kind: Kind, ids: Vec<ObjectId>) -> Self {
+        Self { kind, names: ids.into_iter().map(Bson::ObjectId).collect() }
+    }
+
+    fn of_numbers(numbers: Vec<String>) -> Self {
+        Self { kind: Kind::Numbers, names: numbers.into_iter().map(Bson::String).collect() }
+    }
+}
+
+impl Kind {
+    pub fn collection(self) -> &'static str {
+        match self {
+            Self::Items => Collection::Items.name(),
+            Self::Invoices | Self::Numbers => Collection::Invoices.name(),
+            Self::Groups => Collection::ItemGroups.name(),
+            Self::Customers => Collection::ClientCustomers.name(),
+            Self::Dealers => DEALERS,
+        }
+    }
+
+    /// Finds the client's records with these ids, or these numbers.
+    pub fn filter(self, client: ObjectId, names: &[Bson]) -> Document {
+        match self {
+            Self::Items | Self::Invoices => doc! { "_id": { "$in": names }, "clientId": client },
+            Self::Groups | Self::Customers | Self::Dealers => doc! { "clientId": client, "_id": { "$in": names } },
+            Self::Numbers => doc! { "clientId": client, "invoiceNumber": { "$in": names } },
+        }
+    }
+
+    /// What is read of a record; everything, where to cut out what the rules do not look at would cost the server
+    /// more than to send it.
+    pub fn projection(self) -> Option<Document> {
+        match self {
+            Self::Items | Self::Invoices => None,
+            Self::Groups | Self::Customers | Self::Dealers => Some(doc! { "_id": 1 }),
+            // From the index alone.
+            Self::Numbers => Some(doc! { "_id": 0, "invoiceNumber": 1 }),
+        }
+    }
+
+    fn options(self) -> FindOptions {
+        let mut options = in_few_batches();
+        options.projection = self.projection();
+        if let Self::Items | Self::Invoices = self {
+            // For the server to choose an index takes longer than to use this one, which is always there.
+            options.hint = Some(Hint::Keys(doc! { "_id": 1 }));
+        }
+        options
+    }
+}
+
+impl Loaded {
+    /// Takes in a record that was asked for.
+    pub fn take(&mut self, kind: Kind, keep: Keep, record: &RawDocument) {
+        let snapshot = &mut self.snapshot;
+        if kind == Kind::Numbers {
+            snapshot.taken_numbers.extend(record.get_str("invoiceNumber").ok().map(str::to_owned));
+        }
+        let Some(id) = object_id(record, "_id") else { return };
+        match kind {
+            Kind::Items => drop(snapshot.items.insert(id.into(), stored_item(record))),
+            Kind::Invoices => drop(snapshot.invoices.insert(id.into(), stored_invoice(record, false))),
+            Kind::Groups => snapshot.groups.extend([GroupId(id)]),
+            Kind::Customers => snapshot.customers.extend([CustomerId(id)]),
+            Kind::Dealers => snapshot.dealers.extend([DealerId(id)]),
+            Kind::Numbers => {}
+        }
+        let collection = match kind {
+            Kind::Items => Collection::Items,
+            Kind::Invoices => Collection::Invoices,
+            _ => return,
+        };
+        self.revisions.insert(id, revision(record));
+        if keep == Keep::Records {
+            self.records.insert((collection, id), record.as_bytes().to_vec());
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! then applied (`standalone`), and whoever comes next finishes what was interrupted.
 
 mod apply;
+mod at_once;
 mod backoff;
 mod client_queue;
 mod connection;
@@ -19,6 +20,7 @@ mod load;
 mod options;
 mod orphans;
 mod standalone;
+mod together;
 mod topology;
 mod transaction;
 mod write;
@@ -36,10 +38,11 @@ use super::cache::{Commit, DatasetCache, Known};
 use super::gather::Gathered;
 use super::pull::Reading;
 use super::records::{OwnTable, Table};
-use super::{Data, ExecuteError, Health, Moment, Outcome, Pull, Store, StoreError, Wanted};
+use super::{Data, ExecuteError, FullReason, Health, Moment, Outcome, Pull, Store, StoreError, Wanted};
 use crate::dataset::Records;
 use crate::model::{ClientId, Cursor, Lineage, StoreId};
 use crate::plan::{Plan, Planner, ReadSet, Receipt, Snapshot};
+use at_once::{AtOnce, Extent, SmallClients};
 use client_queue::{ClientQueue, Gate};
 use connection::{Connection, Deployment};
 use counter::Counter;
@@ -88,6 +91,7 @@ pub struct MongoStore {
     /// `None` where others write too.
     cache: Option<DatasetCache>,
     most_held: usize,
+    small: SmallClients,
 }
 
 /// What came of a batch in the database.
@@ -95,6 +99,22 @@ struct Executed {
     outcome: Outcome,
     /// How it moved the client's books, if it did.
     commit: Option<Commit>,
+}
+
+/// What of a client's books was read.
+struct Read {
+    counter: Counter,
+    /// When that was, if the database has a time.
+    at: Option<At>,
+    shown: Shown,
+}
+
+/// Where its records come from.
+enum Shown {
+    /// From the cache.
+    Known(Known),
+    /// From the database, if there were any to read.
+    Read(Reading, Option<Gathered>),
 }
 
 impl MongoStore {
@@ -121,6 +141,7 @@ impl MongoStore {
             histories: Histories::new(),
             cache,
             most_held: memory.most_held(),
+            small: SmallClients::new(),
         })
     }
 
@@ -177,25 +198,32 @@ impl MongoStore {
         after: Option<Moment>,
     ) -> Result<Pull, StoreError> {
         let epoch = self.connection.epoch();
+        if let (Wanted::Nothing, Some(moment)) = (wanted, after) {
+            return Ok(Pull::nothing(self.connection.current()?.store, *client, moment, self.cache.is_some()));
+        }
         if let (Some(cache), Some(after)) = (&self.cache, after)
             && let Some(known) = cache.reached(epoch, *client, after.position)
         {
             return Ok(known.pull(self.connection.current()?.store, *client, wanted));
         }
         let lone = self.connection.current()?.topology == Topology::Standalone;
-        let (mut turn, mut passed) = (None, None);
-        match lone {
-            true => turn = Some(self.batches.turn(client.object_id()).await?),
-            false => passed = Some(self.datasets.pass().await?),
-        }
+        // Whichever it is, until all is read or the rest is read as it is sent.
+        let (_turn, _passed) = match lone {
+            true => (Some(self.batches.turn(client.object_id()).await?), None),
+            false => (None, Some(self.datasets.pass().await?)),
+        };
         let deployment = self.deployment().await?;
         if lone {
             standalone::finish_pending(&deployment.db, client.object_id()).await?;
         }
-        let reader = Reader { db: deployment.db.clone(), client: client.object_id(), lone, most_held: self.most_held };
-        let pull = self.read(&reader, epoch, deployment.store, client, wanted, after).await;
-        drop((turn.take(), passed.take()));
-        pull
+        let reader = Reader {
+            db: deployment.db.clone(),
+            client: client.object_id(),
+            lone,
+            routed: deployment.is_router,
+            most_held: self.most_held,
+        };
+        self.read(&reader, epoch, deployment.store, client, wanted, after).await
     }
 
     async fn read(
@@ -207,7 +235,76 @@ impl MongoStore {
         wanted: Wanted,
         after: Option<Moment>,
     ) -> Result<Pull, StoreError> {
-        let after = after.filter(|after| after.time > 0).map(|after| At::of(after.time));
+        let after = after.filter(|after| after.time > 0);
+        let read = match self.read_at_once(reader, store, client, wanted, after).await? {
+            Some(read) => read,
+            None => self.read_side_by_side(reader, epoch, store, client, wanted, after).await?,
+        };
+        let Read { counter, at, shown } = read;
+        let position = counter.position();
+        let (mode, data) = match shown {
+            Shown::Known(known) => return Ok(known.pull(store, *client, wanted)),
+            Shown::Read(reading, gathered) => {
+                if let (Reading::Full(_), Some(gathered)) = (reading, &gathered) {
+                    self.note(epoch, client, reader, counter, gathered);
+                }
+                (reading.mode(), gathered.map_or(Data::Nothing, Gathered::into_data))
+            }
+        };
+        Ok(Pull {
+            cursor: Cursor { store, client: *client, position },
+            mode,
+            data,
+            moment: Moment { position, time: at.map_or(0, At::time) },
+            exact: self.cache.is_some(),
+        })
+    }
+
+    /// Reads what is likely to be little with one command. Gives nothing if it is not, or not any more.
+    async fn read_at_once(
+        &self,
+        reader: &Reader,
+        store: StoreId,
+        client: &ClientId,
+        wanted: Wanted,
+        after: Option<Moment>,
+    ) -> Result<Option<Read>, StoreError> {
+        let small = self.small.contains(client);
+        let recent = |cursor: Cursor| after.is_some_and(|after| at_once::is_recent(cursor.position, after.position));
+        let extent = match wanted {
+            _ if reader.lone || reader.routed => return Ok(None),
+            // Perhaps nothing has to be read but the counter.
+            _ if self.cache.is_some() && after.is_none() => return Ok(None),
+            Wanted::Full(_) if small => Extent::Full,
+            Wanted::Since(cursor) if cursor.store == store && (small || recent(cursor)) => {
+                Extent::Since(cursor.position.revision)
+            }
+            _ => return Ok(None),
+        };
+        let Some(read) = reader.at_once(after.map(|after| At::of(after.time)), extent).await? else {
+            self.small.note(client, false);
+            return Ok(None);
+        };
+        let AtOnce { counter, at, dataset } = read;
+        // A cursor may turn out not to be of this history.
+        let reading = wanted.reading(store, counter.revision, &counter.lineage);
+        let fits =
+            matches!((extent, reading), (Extent::Full, Reading::Full(_)) | (Extent::Since(_), Reading::Since(_)));
+        let shown = Shown::Read(reading, Some(Gathered::Whole(dataset)));
+        Ok(fits.then_some(Read { counter, at: Some(at), shown }))
+    }
+
+    /// Reads what may be much, and what is little in several commands.
+    async fn read_side_by_side(
+        &self,
+        reader: &Reader,
+        epoch: u64,
+        store: StoreId,
+        client: &ClientId,
+        wanted: Wanted,
+        after: Option<Moment>,
+    ) -> Result<Read, StoreError> {
+        let after = after.map(|after| At::of(after.time));
         let ((counter, at), gathered) = match (wanted, after) {
             // The time is known, and what to read too.
             (Wanted::Full(_), Some(at)) if !reader.lone => {
@@ -216,28 +313,32 @@ impl MongoStore {
             }
             (_, after) => (reader.counter(after).await?, None),
         };
-        let position = counter.position();
-        if let Some(known) = self.cache.as_ref().and_then(|cache| cache.at(epoch, *client, position)) {
-            return Ok(known.pull(store, *client, wanted));
+        if let Some(known) = self.cache.as_ref().and_then(|cache| cache.at(epoch, *client, counter.position())) {
+            return Ok(Read { counter, at, shown: Shown::Known(known) });
         }
-        let reading = wanted.reading(store, counter.revision, &counter.lineage);
-        let gathered = match (reading, gathered) {
-            (Reading::Nothing, _) => None,
-            (_, Some(gathered)) => Some(gathered),
-            (Reading::Full(_), None) => Some(reader.all(at).await?),
-            (Reading::Since(revision), None) => Some(reader.changed_since(at, revision).await?),
-        };
-        if let (Some(cache), Reading::Full(_), Some(Gathered::Whole(dataset))) = (&self.cache, reading, &gathered) {
+        let (mut reading, mut gathered) = (wanted.reading(store, counter.revision, &counter.lineage), gathered);
+        if let Reading::Since(revision) = reading {
+            match reader.changed_since(at, revision).await? {
+                Some(changed) => gathered = Some(Gathered::Whole(changed)),
+                // More has changed than is told one by one.
+                None => reading = Reading::Full(FullReason::CursorExpired),
+            }
+        }
+        if let (Reading::Full(_), None) = (reading, &gathered) {
+            gathered = Some(reader.all(at).await?);
+        }
+        Ok(Read { counter, at, shown: Shown::Read(reading, gathered) })
+    }
+
+    /// Notes what may help the next time: all of a client's records were read.
+    fn note(&self, epoch: u64, client: &ClientId, reader: &Reader, counter: Counter, gathered: &Gathered) {
+        let Gathered::Whole(dataset) = gathered else { return self.small.note(client, false) };
+        self.small.note(client, dataset.bytes() <= reader.most_at_once());
+        if let Some(cache) = &self.cache {
+            let position = counter.position();
             let known = Known { position, lineage: Arc::new(counter.lineage), dataset: dataset.clone() };
             cache.keep(epoch, *client, known);
         }
-        Ok(Pull {
-            cursor: Cursor { store, client: *client, position },
-            mode: reading.mode(),
-            data: gathered.map_or(Data::Nothing, Gathered::into_data),
-            moment: Moment { position, time: at.map_or(0, At::time) },
-            exact: self.cache.is_some(),
-        })
     }
 
     async fn snapshot_in_turn(&self, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {

@@ -13,7 +13,7 @@ use super::connection::Deployment;
 use super::counter::Counter;
 use super::error::{Failure, WRITE_CONFLICT, code, describe};
 use super::histories::History;
-use super::load::{Keep, complete, glance, load};
+use super::load::{Asking, Keep, complete, glance, load};
 use super::orphans::Orphans;
 use crate::dataset::Records;
 use crate::failpoint::{self, Point};
@@ -47,6 +47,10 @@ pub(super) async fn execute(
             Ok(outcome) => return Ok(outcome),
             Err(Failure::Overtaken) => {
                 tracing::debug!(%client, "somebody was quicker; the transaction runs again");
+                batch.look = Look::AtEverything;
+            }
+            Err(Failure::NotTogether(error)) => {
+                tracing::debug!(%client, error = describe(&error), "transaction runs again with more commands");
                 batch.look = Look::AtEverything;
             }
             Err(Failure::Driver(error)) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => {
@@ -135,7 +139,7 @@ struct Batch<'a> {
 enum Look {
     /// What a [`Glance`] takes; the rest only if the decision does not stand.
     AtAGlance,
-    /// All, because the decision on a glance could not be committed.
+    /// All, because the decision on a glance could not be committed, with a find for each kind of record.
     AtEverything,
 }
 
@@ -194,7 +198,11 @@ impl Batch<'_> {
         counter: &Counter,
     ) -> Result<(Result<Decision, Reject>, Records), Failure> {
         let (db, reads) = (&self.deployment.db, &self.reads);
-        let mut loaded = glance(db, Some(&mut *session), self.client, counter, reads, self.keep).await?;
+        let asking = match self.look {
+            Look::AtAGlance if !self.deployment.is_router => Asking::Together,
+            _ => Asking::Apart,
+        };
+        let mut loaded = glance(db, Some(&mut *session), self.client, counter, reads, self.keep, asking).await?;
         if let Look::AtAGlance = self.look {
             failpoint::reached(Point::BeforePlanning);
             let decision = self.planner.plan(&loaded.snapshot);
