@@ -76,6 +76,13 @@ pub struct Moment {
     pub time: u64,
 }
 
+/// The most that changed records may take to be told one by one where so much of a dataset may be held: in any case
+/// what some batches change, however little that is.
+pub(super) fn most_changed(most_held: usize) -> usize {
+    const SOME_BATCHES: usize = 4 << 20;
+    most_held.max(SOME_BATCHES)
+}
+
 /// What is to be read for what is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {

@@ -15,7 +15,7 @@ use redb::{Database, ReadTransaction, ReadableDatabase};
 
 use super::cache::{DatasetCache, Known};
 use super::gather::Gathered;
-use super::pull::Reading;
+use super::pull::{Reading, most_changed};
 use super::records::{Change, ChangeKind, Table};
 use super::{
     Data, DatasetMemory, ExecuteError, FullReason, Health, Mode, Moment, Outcome, Pull, Store, StoreError, Wanted,
@@ -165,7 +165,8 @@ impl Reader {
             Reading::Nothing => return Ok(Pull::nothing(self.id, self.client, moment, true)),
             Reading::Full(reason) => (Mode::Full(reason), self.all(&transaction, position, lineage)?),
             Reading::Since(since) => {
-                let changed = scan::changed_since(&transaction, &self.client, since, revision, self.most_held)?;
+                let changed =
+                    scan::changed_since(&transaction, &self.client, since, revision, most_changed(self.most_held))?;
                 match changed {
                     Some(changed) => (Mode::Delta, Data::Ready(changed.pieces().collect())),
                     None => (Mode::Full(FullReason::CursorExpired), self.all(&transaction, position, lineage)?),

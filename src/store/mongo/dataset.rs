@@ -22,6 +22,7 @@ use crate::dataset::{Dataset, Encoder, Leaf, Records};
 use crate::model::{Collection, Revision};
 use crate::store::StoreError;
 use crate::store::gather::{Gathered, Leaves, gather};
+use crate::store::pull::most_changed;
 
 /// Where one client's records are read.
 #[derive(Debug, Clone)]
@@ -117,7 +118,7 @@ impl Reader {
                 bytes += record.as_bytes().len();
                 records.insert((collection, id), record.as_bytes().to_vec());
             }
-            if bytes > self.most_held {
+            if bytes > most_changed(self.most_held) {
                 return Ok(None);
             }
         }
