@@ -158,16 +158,6 @@ impl Answer {
         admitted.hold(encoded.len())?;
         Ok(Self { pieces: vec![encoded], coding, ..self })
     }
-
-    /// As HTTP. The request holds its memory until it is sent.
-    ///
-    /// # Errors
-    /// [`ApiError::Overloaded`].
-    pub fn respond(self, etag: Option<&str>, admitted: Admitted) -> Result<HttpResponse, ApiError> {
-        admitted.hold(self.length())?;
-        let mut response = begin(self.coding, self.replayed, etag);
-        Ok(response.body(HeldBody::new(self.pieces, admitted)))
-    }
 }
 
 impl Shown {
@@ -184,7 +174,12 @@ impl Shown {
         app: &App,
     ) -> Result<HttpResponse, ApiError> {
         match self {
-            Self::Whole(answer) => answer.or_replayed(replayed).respond(etag, admitted),
+            Self::Whole(answer) => {
+                // The request holds its memory until it is sent.
+                admitted.hold(answer.length())?;
+                let mut response = begin(answer.coding, replayed || answer.replayed, etag);
+                Ok(response.body(HeldBody::new(answer.pieces, admitted)))
+            }
             Self::Large(Large { head, pull }) => {
                 let mut response = begin(coding, replayed, etag);
                 Ok(response.body(streamed::body(head, pull.data, coding, admitted, app)))

@@ -4,8 +4,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bson::oid::ObjectId;
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use redb::{ReadOnlyTable, ReadTransaction};
 
 use super::super::StoreError;
@@ -97,7 +96,6 @@ impl Scan {
             let stepped = blocking(move || scan.step(Self::STEP).map(|leaves| (leaves, scan)));
             stepped.await.map(|(leaves, scan)| Some((stream::iter(leaves).map(Ok), scan)))
         };
-        use futures_util::TryStreamExt;
         stream::try_unfold(self, step).try_flatten().boxed()
     }
 
@@ -110,11 +108,7 @@ impl Scan {
         };
         self.complete = match &mut self.wanted {
             Wanted::Range(from, last) => {
-                let begin = match from {
-                    Bound::Included(key) => Bound::Included(&key[..]),
-                    Bound::Excluded(key) => Bound::Excluded(&key[..]),
-                    Bound::Unbounded => Bound::Unbounded,
-                };
+                let begin = from.as_ref().map(|key| &key[..]);
                 let range = self.records.range::<&[u8]>((begin, Bound::Included(&last[..]))).map_err(failed)?;
                 let mut reached = None;
                 for entry in range {
