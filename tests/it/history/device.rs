@@ -96,7 +96,7 @@ impl Device {
 
     /// Sends a request until it is answered: a server that is overloaded is asked again, with the same key.
     pub fn send(&self, sent: &Sent) -> Result<Answer, String> {
-        self.ask(|| {
+        ask(&self.phone, || {
             let request = Request::sync().json(&sent.body);
             match &sent.key {
                 Some(key) => request.header("X-Idempotency-Key", key),
@@ -107,22 +107,11 @@ impl Device {
 
     /// Asks for the data: an empty batch.
     pub fn pull(&self) -> Result<Value, String> {
-        let answer = self.ask(Request::sync)?;
+        let answer = ask(&self.phone, Request::sync)?;
         if answer.status == 200 {
             Ok(answer.json())
         } else {
             Err(format!("a pull was answered with {}", text(&answer)))
-        }
-    }
-
-    fn ask(&self, request: impl Fn() -> Request) -> Result<Answer, String> {
-        let deadline = Instant::now() + BUSY_DEADLINE;
-        loop {
-            let answer = self.phone.try_send(request()).map_err(|error| format!("no answer: {error}"))?;
-            if answer.status != 503 || Instant::now() > deadline {
-                return Ok(answer);
-            }
-            std::thread::sleep(BUSY_PAUSE);
         }
     }
 
@@ -139,6 +128,18 @@ impl Device {
         let bytes = [head.as_bytes(), &body.as_bytes()[..body.len().min(most)]].concat();
         let sent = TcpStream::connect(address).and_then(|mut connection| connection.write_all(&bytes));
         sent.map_err(|error| format!("the request cannot be sent: {error}"))
+    }
+}
+
+/// Asks until there is an answer: a server that is overloaded is asked again.
+pub fn ask(phone: &Phone, request: impl Fn() -> Request) -> Result<Answer, String> {
+    let deadline = Instant::now() + BUSY_DEADLINE;
+    loop {
+        let answer = phone.try_send(request()).map_err(|error| format!("no answer: {error}"))?;
+        if answer.status != 503 || Instant::now() > deadline {
+            return Ok(answer);
+        }
+        std::thread::sleep(BUSY_PAUSE);
     }
 }
 

@@ -1,11 +1,10 @@
 //! A phone of the shop: its copy of the books, the copies that it made backups of, and how it asks.
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
 use crate::delta::copy::{Copy, mode};
 use crate::harness::{Answer, Phone, Request, Server};
+use crate::history::device;
 
 /// One phone.
 pub struct Replica {
@@ -122,21 +121,7 @@ impl State {
     }
 }
 
-/// Asks until there is an answer: a server that is overloaded is asked again.
+/// Asks as this client until there is an answer.
 pub fn ask(server: &Server, client: &str, request: impl Fn() -> Request) -> Result<Answer, String> {
-    let phone = Phone::of(server, client);
-    let deadline = Instant::now() + BUSY_DEADLINE;
-    loop {
-        let answer = phone.try_send(request()).map_err(|error| format!("no answer: {error}"))?;
-        if answer.status != 503 || Instant::now() > deadline {
-            return Ok(answer);
-        }
-        std::thread::sleep(BUSY_PAUSE);
-    }
+    device::ask(&Phone::of(server, client), request)
 }
-
-/// How long a server may say that it is overloaded.
-const BUSY_DEADLINE: Duration = Duration::from_secs(60);
-
-/// The phone's pause before it asks an overloaded server again.
-const BUSY_PAUSE: Duration = Duration::from_millis(50);
