@@ -18,7 +18,7 @@ use super::synced::SyncedIds;
 use crate::batch::{Alias, Warning};
 use crate::model::{Cursor, Revision};
 use crate::plan::{IdMap, Receipt, Summary};
-use crate::store::{Data, Mode, Moment, Pull, Wanted};
+use crate::store::{Data, DataStream, Mode, Moment, Pull, Wanted};
 
 /// What a phone asks of the answer, beside what it asks of the books.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,7 +56,13 @@ pub struct Large {
     /// What stands before the dataset.
     pub head: Bytes,
     /// The dataset.
-    pub pull: Box<Pull>,
+    pub data: DataStream,
+    /// The state that it shows.
+    pub cursor: Cursor,
+    /// When that was.
+    pub moment: Moment,
+    /// Whether equal cursors are equal answers to a pull.
+    pub exact: bool,
 }
 
 /// Below this size an answer is not worth compressing.
@@ -75,14 +81,14 @@ pub async fn show(
 ) -> Result<Shown, ApiError> {
     let _turn = admitted.turn_to_answer().await?;
     admitted.hold_likely_answer()?;
-    let mut pull = read(admitted, view.wanted, after, receipt.revision, app).await?;
+    let pull = read(admitted, view.wanted, after, receipt.revision, app).await?;
     let head = head(receipt, &pull)?;
     let (cursor, exact) = (pull.cursor, pull.exact);
     let plain = |pieces| Answer { pieces, coding: Coding::Identity, cursor, exact, replayed: false };
-    match std::mem::replace(&mut pull.data, Data::Nothing) {
-        data @ Data::Stream(_) => {
+    match pull.data {
+        Data::Stream(data) => {
             admitted.hold(head.len() + app.limits.stream_footprint())?;
-            Ok(Shown::Large(Large { head, pull: Box::new(Pull { data, ..pull }) }))
+            Ok(Shown::Large(Large { head, data, cursor, moment: pull.moment, exact }))
         }
         Data::Ready(pieces) => {
             let closing = Bytes::from_static(b"}");
@@ -180,9 +186,9 @@ impl Shown {
                 let mut response = begin(answer.coding, replayed || answer.replayed, etag);
                 Ok(response.body(HeldBody::new(answer.pieces, admitted)))
             }
-            Self::Large(Large { head, pull }) => {
+            Self::Large(Large { head, data, .. }) => {
                 let mut response = begin(coding, replayed, etag);
-                Ok(response.body(streamed::body(head, pull.data, coding, admitted, app)))
+                Ok(response.body(streamed::body(head, data, coding, admitted, app)))
             }
         }
     }

@@ -14,7 +14,7 @@ use super::error::ApiError;
 use super::sync::{LONGEST_WAIT, since};
 use crate::model::Cursor;
 use crate::plan::Receipt;
-use crate::store::{Data, FullReason, Wanted};
+use crate::store::{FullReason, Wanted};
 
 /// The parameters of a query, of which only `since` counts; the first, if there are several.
 type Query = Vec<(String, String)>;
@@ -78,7 +78,7 @@ async fn answer(admitted: &Admitted, known: Known, view: View, app: &App) -> Res
             let (etag, answer) = app.compute(admitted, move || (etag_of_bytes(answer.pieces()), answer)).await?;
             (etag, Shown::Whole(answer))
         }
-        Shown::Large(large) if large.pull.exact => (etag_of_cursor(large.pull.cursor, view), Shown::Large(large)),
+        Shown::Large(large) if large.exact => (etag_of_cursor(large.cursor, view), Shown::Large(large)),
         Shown::Large(large) => etag_of_stream(large, admitted, view, app).await?,
     };
     let news = !known.has(&etag);
@@ -111,12 +111,10 @@ async fn etag_of_stream(
 ) -> Result<(String, Shown), ApiError> {
     let mut hash = Sha256::new();
     hash.update(&large.head);
-    if let Data::Stream(stream) = &mut large.pull.data {
-        while let Some(piece) = stream.next().await {
-            hash.update(&piece?);
-        }
+    while let Some(piece) = large.data.next().await {
+        hash.update(&piece?);
     }
-    large.pull.data = app.store.dataset(&admitted.client(), view.wanted, Some(large.pull.moment)).await?.data;
+    large.data = app.store.dataset(&admitted.client(), view.wanted, Some(large.moment)).await?.data.into_stream();
     Ok((etag_of_hash(hash, view.coding), Shown::Large(large)))
 }
 

@@ -13,7 +13,7 @@ use super::App;
 use super::admission::Admitted;
 use super::encoding::{Coding, Encoder};
 use super::error::ApiError;
-use crate::store::{Data, StoreError};
+use crate::store::{DataStream, StoreError};
 
 /// What is sent in one piece, in bytes: enough to be worth a turn to compute when it is compressed.
 const PIECE: usize = 64 << 10;
@@ -24,7 +24,7 @@ const LONGEST_ANSWER: Duration = Duration::from_secs(600);
 
 /// The body of an answer whose dataset is read as fast as the phone takes it. If that fails in the middle, the
 /// body breaks off, which HTTP tells from its end.
-pub fn body(head: Bytes, data: Data, coding: Coding, admitted: Admitted, app: &App) -> BoxBody {
+pub fn body(head: Bytes, data: DataStream, coding: Coding, admitted: Admitted, app: &App) -> BoxBody {
     let (parts, taken) = mpsc::channel(WAITING);
     let sending = Sending { admitted, app: app.clone(), parts, waiting: Vec::new() };
     app.tasks.spawn_on(sending.run(head, data, coding).in_current_span(), &app.runtime);
@@ -70,7 +70,7 @@ struct Sending {
 }
 
 impl Sending {
-    async fn run(mut self, head: Bytes, data: Data, coding: Coding) {
+    async fn run(mut self, head: Bytes, data: DataStream, coding: Coding) {
         match timeout(LONGEST_ANSWER, self.send(head, data, coding)).await {
             Ok(Ok(()) | Err(Ended::Gone)) => {}
             Ok(Err(Ended::Failed(error))) => tracing::error!(error, "an answer broke off"),
@@ -78,14 +78,9 @@ impl Sending {
         }
     }
 
-    async fn send(&mut self, head: Bytes, data: Data, coding: Coding) -> Result<(), Ended> {
+    async fn send(&mut self, head: Bytes, data: DataStream, coding: Coding) -> Result<(), Ended> {
         let mut encoder = Encoder::new(coding).map_err(|e| Ended::Failed(e.to_string()))?;
         let head = stream::once(std::future::ready(Ok::<_, StoreError>(head)));
-        let data = match data {
-            Data::Stream(stream) => stream,
-            Data::Ready(pieces) => stream::iter(pieces).map(Ok).boxed(),
-            Data::Nothing => stream::empty().boxed(),
-        };
         let closing = stream::once(std::future::ready(Ok(Bytes::from_static(b"}"))));
         let mut parts = head.chain(data).chain(closing);
         while let Some(part) = parts.next().await {

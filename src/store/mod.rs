@@ -14,7 +14,7 @@ use async_trait::async_trait;
 
 use crate::model::ClientId;
 use crate::plan::{Planner, ReadSet, Receipt, Reject, Snapshot};
-pub use pull::{Data, FullReason, Mode, Moment, Pull, Wanted};
+pub use pull::{Data, DataStream, FullReason, Mode, Moment, Pull, Wanted};
 
 /// A store of all clients' books.
 ///

@@ -1,7 +1,8 @@
 //! How much of a dataset a phone wants, and what it gets.
 
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 
 use super::StoreError;
 use crate::model::{ClientId, Cursor, Lineage, Position, Revision, StoreId};
@@ -63,8 +64,22 @@ pub enum Data {
     Nothing,
     /// All of it is here.
     Ready(Vec<Bytes>),
-    /// It is too large to be held, and read as fast as it is taken. After an error it is not complete.
-    Stream(BoxStream<'static, Result<Bytes, StoreError>>),
+    /// It is too large to be held, and read as fast as it is taken.
+    Stream(DataStream),
+}
+
+/// A dataset that is read as it is taken. After an error it is not complete.
+pub type DataStream = BoxStream<'static, Result<Bytes, StoreError>>;
+
+impl Data {
+    /// The same, to be taken piece by piece.
+    pub fn into_stream(self) -> DataStream {
+        match self {
+            Self::Nothing => stream::empty().boxed(),
+            Self::Ready(pieces) => stream::iter(pieces).map(Ok).boxed(),
+            Self::Stream(stream) => stream,
+        }
+    }
 }
 
 /// A moment in the life of a store.
