@@ -25,6 +25,10 @@ impl<P: Planner> Planner for Idempotent<P> {
         reads
     }
 
+    fn size(&self) -> usize {
+        self.inner.size()
+    }
+
     fn plan(&self, before: &Snapshot) -> Result<Decision, Reject> {
         match before.receipts.get(&self.key) {
             Some(stored) if stored.fingerprint == self.fingerprint => {

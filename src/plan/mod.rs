@@ -43,6 +43,9 @@ pub trait Planner: Send + Sync + 'static {
     /// Everything that `plan` will look at.
     fn reads(&self) -> ReadSet;
 
+    /// Roughly how many records it may write: tells a store small batches from large ones.
+    fn size(&self) -> usize;
+
     /// Applies the rules to a snapshot that holds at least what [`Planner::reads`] asked for.
     ///
     /// # Errors

@@ -26,6 +26,10 @@ impl Planner for SyncPlanner {
         reads(&self.batch)
     }
 
+    fn size(&self) -> usize {
+        self.batch.operations() + self.batch.ids()
+    }
+
     fn plan(&self, before: &Snapshot) -> Result<Decision, Reject> {
         let mut draft = apply(&self.batch, &self.stamp, before);
         match Problems::of(std::mem::take(&mut draft.problems)) {

@@ -12,6 +12,7 @@ mod contract;
 mod crash;
 mod delta;
 mod fuzz;
+mod groups;
 mod harness;
 mod history;
 mod layers;

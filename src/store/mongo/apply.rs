@@ -1,4 +1,4 @@
-//! What a batch writes inside of its transaction.
+//! What batches write inside of their transaction.
 
 use std::collections::BTreeMap;
 
@@ -8,89 +8,165 @@ use mongodb::{ClientSession, Database};
 
 use super::connection::Deployment;
 use super::counter::Raised;
-use super::error::{DOCUMENT_VALIDATION_FAILURE, DUPLICATE_KEY, Failure};
+use super::error::{DOCUMENT_VALIDATION_FAILURE, DUPLICATE_KEY, Failure, Stopped};
 use super::write::{Refused, insert, update};
-use super::{CLIENTS, RECEIPTS};
+use super::{CLIENTS, Executed, RECEIPTS};
+use crate::dataset::Records;
 use crate::failpoint::{self, Point};
-use crate::model::ClientId;
-use crate::plan::{Plan, Receipt, Reject, StoredReceipt};
+use crate::model::{ClientId, Lineage};
+use crate::plan::{Plan, Reject, StoredReceipt};
 use crate::store::StoreError;
-use crate::store::records::{Change, ChangeKind, Fields};
+use crate::store::records::{Change, ChangeKind, Fields, raw_bson};
 
-/// Writes a plan, with one insert and one update for each collection, and what is still to be set in the client's
-/// counter.
-pub(super) async fn apply(
-    deployment: &Deployment,
-    session: &mut ClientSession,
-    client: &ClientId,
-    plan: &Plan,
-    changes: Vec<Change<RawDocumentBuf>>,
-    correction: Option<RawDocumentBuf>,
-) -> Result<(), Failure> {
-    let db = &deployment.db;
-    // First, for it tells whether the batch was applied before.
-    if let Some(receipt) = &plan.remember {
-        remember(db, session, client, receipt).await?;
-    }
-    for (collection, writes) in by_collection(deployment, client, changes) {
-        make(db, session, collection, &writes, &plan.receipt).await?;
-        set(db, session, collection, &writes.sets).await?;
-        failpoint::reached(Point::MidApply);
-    }
-    match correction {
-        Some(fields) => set(db, session, CLIENTS, &[of_counter(client, fields)]).await,
-        None => Ok(()),
-    }
+/// A batch whose fate is decided.
+pub(super) struct Decided {
+    pub client: ClientId,
+    /// Its client's counter.
+    pub raised: Raised,
+    pub fate: Fate,
 }
 
-/// Leaves a client's counter as it was before it was raised.
-pub(super) async fn put_back(
-    db: &Database,
-    session: &mut ClientSession,
-    client: &ClientId,
-    raised: Raised,
-) -> Result<(), Failure> {
-    match raised.undo() {
-        Some(fields) => set(db, session, CLIENTS, &[of_counter(client, fields)]).await,
-        None => {
-            let own = doc! { "_id": client.object_id() };
-            db.collection::<Document>(CLIENTS).delete_one(own).session(session).await?;
-            Ok(())
+/// What is to become of a batch.
+pub(super) enum Fate {
+    /// It is written.
+    Write(Ready),
+    /// There is nothing to write, and this is the answer.
+    Tell(Box<Result<Executed, Reject>>),
+}
+
+/// A plan, ready to be written.
+pub(super) struct Ready {
+    pub plan: Box<Plan>,
+    /// Its writes.
+    pub changes: Vec<Change<RawDocumentBuf>>,
+    /// The records as it leaves them, if they are to be kept.
+    pub records: Records,
+    /// The lineage of the history that it begins, if it does.
+    pub begun: Option<Lineage>,
+}
+
+impl Decided {
+    /// Whether something is to be written.
+    pub fn writes(&self) -> bool {
+        matches!(self.fate, Fate::Write(_))
+    }
+
+    /// What came of it, once that is committed.
+    pub fn into_answer(self) -> Result<Executed, Reject> {
+        match self.fate {
+            Fate::Write(Ready { plan, begun, records, .. }) => {
+                Ok(Executed::wrote(*plan, &self.raised.before, begun, records))
+            }
+            Fate::Tell(answer) => *answer,
         }
     }
 }
 
-fn of_counter(client: &ClientId, fields: RawDocumentBuf) -> RawDocumentBuf {
-    rawdoc! { "q": { "_id": client.object_id() }, "u": { "$set": fields } }
+/// Writes what was decided, with one insert and one update for each collection, and brings the counters of those who
+/// write nothing back to what they were.
+pub(super) async fn apply(
+    deployment: &Deployment,
+    session: &mut ClientSession,
+    decided: &mut [Decided],
+) -> Result<(), Stopped> {
+    let db = &deployment.db;
+    let Writes { receipts, records, counters, new_clients } = Writes::of(deployment, decided)?;
+    // First, for they tell whether a batch was applied before.
+    remember(db, session, &receipts).await?;
+    for (collection, RecordWrites { inserts, sets }) in records {
+        make(db, session, collection, &inserts, decided).await?;
+        set(db, session, collection, &sets).await?;
+        failpoint::reached(Point::MidApply);
+    }
+    set(db, session, CLIENTS, &counters).await?;
+    if !new_clients.is_empty() {
+        let own = doc! { "_id": { "$in": new_clients } };
+        db.collection::<Document>(CLIENTS).delete_many(own).session(session).await?;
+    }
+    Ok(())
+}
+
+/// All that is to be written.
+#[derive(Default)]
+struct Writes {
+    receipts: Statements,
+    /// By collection.
+    records: BTreeMap<&'static str, RecordWrites>,
+    /// What is still to be set in counters.
+    counters: Statements,
+    /// The clients whose counters were made for nothing.
+    new_clients: Vec<ObjectId>,
 }
 
 /// The writes to one collection.
 #[derive(Default)]
-struct Writes {
-    made: Vec<ObjectId>,
-    inserts: Vec<RawDocumentBuf>,
-    sets: Vec<RawDocumentBuf>,
+struct RecordWrites {
+    inserts: Statements,
+    sets: Statements,
 }
 
-fn by_collection(
-    deployment: &Deployment,
-    client: &ClientId,
-    changes: Vec<Change<RawDocumentBuf>>,
-) -> BTreeMap<&'static str, Writes> {
-    let mut writes = BTreeMap::<_, Writes>::new();
-    for Change { table, id, kind, fields } in changes {
-        let writes = writes.entry(table.name()).or_default();
-        match kind {
-            ChangeKind::Insert => {
-                writes.made.push(id);
-                writes.inserts.push(fields);
+/// Statements of one command, and which batch each is of.
+#[derive(Default)]
+struct Statements {
+    list: Vec<RawDocumentBuf>,
+    members: Vec<usize>,
+}
+
+impl Statements {
+    fn push(&mut self, member: usize, statement: RawDocumentBuf) {
+        self.list.push(statement);
+        self.members.push(member);
+    }
+
+    /// The batch of a statement that was refused.
+    fn member(&self, refused: &Refused) -> Option<usize> {
+        self.members.get(refused.statement).copied()
+    }
+
+    fn stopped(&self, refused: &Refused, failure: impl Into<Failure>) -> Stopped {
+        Stopped { failure: failure.into(), culprit: self.member(refused) }
+    }
+}
+
+impl Writes {
+    fn of(deployment: &Deployment, decided: &mut [Decided]) -> Result<Self, StoreError> {
+        let mut writes = Self::default();
+        for (member, Decided { client, raised, fate }) in decided.iter_mut().enumerate() {
+            let fields = match fate {
+                Fate::Write(Ready { plan, changes, begun, .. }) => {
+                    if let Some(receipt) = &plan.remember {
+                        writes.receipts.push(member, receipt_record(client, receipt)?);
+                    }
+                    for change in std::mem::take(changes) {
+                        writes.change(deployment, member, client, change);
+                    }
+                    raised.correction(plan, begun.as_ref().map(raw_bson).transpose()?)
+                }
+                Fate::Tell(_) => {
+                    let undo = raised.undo();
+                    writes.new_clients.extend(undo.is_none().then(|| client.object_id()));
+                    undo
+                }
+            };
+            if let Some(fields) = fields {
+                let statement = rawdoc! { "q": { "_id": client.object_id() }, "u": { "$set": fields } };
+                writes.counters.push(member, statement);
             }
+        }
+        Ok(writes)
+    }
+
+    fn change(&mut self, deployment: &Deployment, member: usize, client: &ClientId, change: Change<RawDocumentBuf>) {
+        let Change { table, id, kind, fields } = change;
+        let writes = self.records.entry(table.name()).or_default();
+        match kind {
+            ChangeKind::Insert => writes.inserts.push(member, fields),
             ChangeKind::Set => {
-                writes.sets.push(rawdoc! { "q": stored(deployment, client, id), "u": { "$set": fields } });
+                let statement = rawdoc! { "q": stored(deployment, client, id), "u": { "$set": fields } };
+                writes.sets.push(member, statement);
             }
         }
     }
-    writes
 }
 
 /// Finds a record that this transaction has read as the client's. Its id alone says which one it is, and a
@@ -103,26 +179,24 @@ fn stored(deployment: &Deployment, client: &ClientId, id: ObjectId) -> RawDocume
     filter
 }
 
-async fn remember(
-    db: &Database,
-    session: &mut ClientSession,
-    client: &ClientId,
-    receipt: &StoredReceipt,
-) -> Result<(), Failure> {
-    // Also without the index on its key there is one receipt under a key.
-    let id = rawdoc! { "clientId": client.object_id(), "key": receipt.key.as_str() };
-    let mut record = rawdoc! { "_id": id };
-    let fields = RawDocumentBuf::of(receipt).map_err(|e| StoreError::Internal(e.to_string()))?;
-    for field in &fields {
-        let (name, value) = field.map_err(|e| StoreError::Internal(e.to_string()))?;
+/// A receipt as it is stored. Also without the index on its key there is one receipt under a key.
+fn receipt_record(client: &ClientId, receipt: &StoredReceipt) -> Result<RawDocumentBuf, StoreError> {
+    let internal = |e: bson::error::Error| StoreError::Internal(e.to_string());
+    let mut record = rawdoc! { "_id": { "clientId": client.object_id(), "key": receipt.key.as_str() } };
+    for field in &RawDocumentBuf::of(receipt).map_err(internal)? {
+        let (name, value) = field.map_err(internal)?;
         record.append(name, value);
     }
     record.add_client(client);
-    match insert(db, session, RECEIPTS, &[record]).await?.refused.first() {
+    Ok(record)
+}
+
+async fn remember(db: &Database, session: &mut ClientSession, receipts: &Statements) -> Result<(), Stopped> {
+    match insert(db, session, RECEIPTS, &receipts.list).await?.refused.first() {
         None => Ok(()),
         // The next attempt finds the receipt that is there already.
-        Some(Refused { code: DUPLICATE_KEY, .. }) => Err(Failure::Overtaken),
-        Some(refused) => Err(unexpected(RECEIPTS, refused)),
+        Some(refused) if refused.code == DUPLICATE_KEY => Err(receipts.stopped(refused, Failure::Overtaken)),
+        Some(refused) => Err(receipts.stopped(refused, refused.unexpected(RECEIPTS))),
     }
 }
 
@@ -130,42 +204,33 @@ async fn make(
     db: &Database,
     session: &mut ClientSession,
     collection: &str,
-    writes: &Writes,
-    receipt: &Receipt,
-) -> Result<(), Failure> {
-    let inserted = insert(db, session, collection, &writes.inserts).await?;
+    inserts: &Statements,
+    decided: &[Decided],
+) -> Result<(), Stopped> {
+    let inserted = insert(db, session, collection, &inserts.list).await?;
     let Some(refused) = inserted.refused.first() else { return Ok(()) };
     let forbidden = match refused.code {
         // An id that is there already is a bug, and no rule of the database's owner.
         DUPLICATE_KEY => refused.unique != ["_id"],
         code => code == DOCUMENT_VALIDATION_FAILURE,
     };
-    Err(match forbidden {
-        true => Reject::by_the_database(receipt, writes.made.get(refused.statement).copied()).into(),
-        false => unexpected(collection, refused),
-    })
+    let fate = inserts.member(refused).and_then(|member| decided.get(member)).map(|decided| &decided.fate);
+    let Some(Fate::Write(ready)) = fate.filter(|_| forbidden) else {
+        return Err(inserts.stopped(refused, refused.unexpected(collection)));
+    };
+    let record = inserts.list.get(refused.statement).and_then(|record| record.get_object_id("_id").ok());
+    Err(inserts.stopped(refused, Reject::by_the_database(&ready.plan.receipt, record)))
 }
 
 /// Runs update statements each of which must find its record.
-async fn set(
-    db: &Database,
-    session: &mut ClientSession,
-    collection: &str,
-    statements: &[RawDocumentBuf],
-) -> Result<(), Failure> {
-    let updated = update(db, Some(session), collection, statements).await?;
+async fn set(db: &Database, session: &mut ClientSession, collection: &str, sets: &Statements) -> Result<(), Stopped> {
+    let updated = update(db, Some(session), collection, &sets.list).await?;
     match updated.refused.first() {
-        Some(refused) => Err(unexpected(collection, refused)),
-        None if updated.matched == statements.len() as i64 => Ok(()),
+        Some(refused) => Err(sets.stopped(refused, refused.unexpected(collection))),
+        None if updated.matched == sets.list.len() as i64 => Ok(()),
         None => {
             let why = format!("an update of {collection} did not find a record that was read");
             Err(StoreError::Internal(why).into())
         }
     }
-}
-
-fn unexpected(collection: &str, refused: &Refused) -> Failure {
-    let Refused { statement, code, unique } = refused;
-    let why = format!("statement {statement} on {collection} failed with code {code}, unique index {unique:?}");
-    StoreError::Internal(why).into()
 }

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bson::oid::ObjectId;
-use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::store::StoreError;
 
 /// Lets some through at once and a bounded number wait.
 #[derive(Debug)]
 pub(super) struct Gate {
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     waiting: AtomicUsize,
     most_waiting: usize,
 }
@@ -26,18 +26,18 @@ pub(super) struct ClientQueue {
 
 /// A client's turn, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
+pub(super) struct Turn {
     // In the order in which they must be dropped: the next in the queue may go once the lock is free.
-    _permit: SemaphorePermit<'a>,
+    _permit: OwnedSemaphorePermit,
     _lock: OwnedMutexGuard<()>,
-    _place: Place<'a>,
+    _place: Place,
 }
 
 type ClientLock = tokio::sync::Mutex<()>;
 
 impl Gate {
     pub fn new(at_once: usize, most_waiting: usize) -> Self {
-        Self { permits: Semaphore::new(at_once), waiting: AtomicUsize::new(0), most_waiting }
+        Self { permits: Arc::new(Semaphore::new(at_once)), waiting: AtomicUsize::new(0), most_waiting }
     }
 
     /// Waits for its turn.
@@ -46,11 +46,7 @@ impl Gate {
     /// [`StoreError::Overloaded`] at once if too many wait already.
     pub async fn pass(&self) -> Result<SemaphorePermit<'_>, StoreError> {
         let _waiting = Waiting::begin(self)?;
-        self.enter().await
-    }
-
-    async fn enter(&self) -> Result<SemaphorePermit<'_>, StoreError> {
-        self.permits.acquire().await.map_err(|_| StoreError::Unavailable("the store is shut down".to_owned()))
+        self.permits.acquire().await.map_err(|_| shut_down())
     }
 }
 
@@ -64,13 +60,17 @@ impl ClientQueue {
     ///
     /// # Errors
     /// [`StoreError::Overloaded`] at once if too many wait already.
-    pub async fn turn(&self, client: ObjectId) -> Result<Turn<'_>, StoreError> {
+    pub async fn turn(self: &Arc<Self>, client: ObjectId) -> Result<Turn, StoreError> {
         let _waiting = Waiting::begin(&self.gate)?;
         let place = Place::take(self, client);
         let lock = Arc::clone(&place.lock).lock_owned().await;
-        let permit = self.gate.enter().await?;
+        let permit = Arc::clone(&self.gate.permits).acquire_owned().await.map_err(|_| shut_down())?;
         Ok(Turn { _permit: permit, _lock: lock, _place: place })
     }
+}
+
+fn shut_down() -> StoreError {
+    StoreError::Unavailable("the store is shut down".to_owned())
 }
 
 /// One that waits.
@@ -92,21 +92,21 @@ impl Drop for Waiting<'_> {
 
 /// A place in a client's queue. The last one to leave takes the queue away.
 #[derive(Debug)]
-struct Place<'a> {
-    queue: &'a ClientQueue,
+struct Place {
+    queue: Arc<ClientQueue>,
     client: ObjectId,
     lock: Arc<ClientLock>,
 }
 
-impl<'a> Place<'a> {
-    fn take(queue: &'a ClientQueue, client: ObjectId) -> Self {
+impl Place {
+    fn take(queue: &Arc<ClientQueue>, client: ObjectId) -> Self {
         let mut locks = queue.locks.lock().unwrap_or_else(PoisonError::into_inner);
         let lock = Arc::clone(locks.entry(client).or_default());
-        Self { queue, client, lock }
+        Self { queue: Arc::clone(queue), client, lock }
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         let mut locks = self.queue.locks.lock().unwrap_or_else(PoisonError::into_inner);
         // The map's and this one: places are taken under the map's lock only, so nobody else has it.
@@ -135,7 +135,7 @@ mod tests {
     #[tokio::test]
     async fn one_client_waits_for_itself_and_not_for_others() {
         let (one, other) = clients();
-        let queue = ClientQueue::new(2, 10);
+        let queue = Arc::new(ClientQueue::new(2, 10));
         let turn = queue.turn(one).await.unwrap();
         assert!(timeout(SOON, queue.turn(one)).await.is_err());
         drop(queue.turn(other).await.unwrap());
@@ -148,7 +148,7 @@ mod tests {
     #[tokio::test]
     async fn too_many_are_turned_away_at_once() {
         let (one, other) = clients();
-        let queue = ClientQueue::new(1, 1);
+        let queue = Arc::new(ClientQueue::new(1, 1));
         let _turn = queue.turn(one).await.unwrap();
         let waits = queue.turn(other);
         tokio::pin!(waits);

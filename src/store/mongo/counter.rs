@@ -1,16 +1,19 @@
 //! A client's own document, which counts its commits and its invoices. Every batch begins with it, so two
 //! batches of one client meet there and nowhere else.
 
+use std::collections::HashMap;
+
 use bson::oid::ObjectId;
 use bson::raw::{RawBsonRef, RawDocument};
 use bson::{Bson, RawBson, RawDocumentBuf, cstr, doc, rawdoc};
 use mongodb::{ClientSession, Database};
 
 use super::CLIENTS;
-use super::error::Failure;
+use super::error::{DUPLICATE_KEY, Failure, Stopped, code};
 use super::find::{find, in_few_batches};
+use super::write::{Refused, update};
 use crate::model::{ClientId, Lineage, Position, Revision};
-use crate::plan::{Plan, ReadSet};
+use crate::plan::Plan;
 use crate::store::StoreError;
 
 /// What a client's next batch goes on from.
@@ -65,38 +68,88 @@ impl Counter {
         Ok(counter)
     }
 
-    /// Takes the client's next revision, and as many invoice numbers as the batch most likely needs: then
+    /// Takes the next revision of each client, and as many invoice numbers as its batch most likely needs: then
     /// nothing is left to correct once that is known.
     pub async fn raise(
         db: &Database,
         session: &mut ClientSession,
+        clients: &[(ClientId, usize)],
+    ) -> Result<Vec<Raised>, Stopped> {
+        let raised = match clients {
+            [(client, numbers)] => HashMap::from([Self::raise_one(db, session, client, *numbers).await?]),
+            _ => Self::raise_all(db, session, clients).await?,
+        };
+        let missing = || StoreError::Internal("a counter that was raised is not there".to_owned()).into();
+        let raised = clients.iter().map(|(client, numbers)| {
+            raised.get(&client.object_id()).map(|record| Raised::by(record, *numbers)).ok_or_else(missing)
+        });
+        raised.collect()
+    }
+
+    /// With one command.
+    async fn raise_one(
+        db: &Database,
+        session: &mut ClientSession,
         client: &ClientId,
-        reads: &ReadSet,
-    ) -> Result<Raised, Failure> {
-        let numbers = reads.free_numbers as i64;
-        let mut steps = rawdoc! { "revision": 1_i64 };
-        if numbers > 0 {
-            steps.append(cstr!("nextInvoice"), numbers);
-        }
+        numbers: usize,
+    ) -> Result<(ObjectId, RawDocumentBuf), Failure> {
         let command = rawdoc! {
             "findAndModify": CLIENTS,
             "query": { "_id": client.object_id() },
-            "update": { "$inc": steps },
+            "update": { "$inc": steps(numbers) },
             "upsert": true,
+            "new": true,
         };
-        let mut reply = db.run_raw_command(command).session(session).await.map_err(Failure::of_an_upsert)?;
-        let before = match reply.remove("value") {
-            Some(Bson::Document(record)) => RawDocumentBuf::try_from(&record).map_err(mongodb::error::Error::from)?,
-            Some(Bson::Null) | None => RawDocumentBuf::new(),
-            Some(_) => return Err(StoreError::Internal("a counter is no document".to_owned()).into()),
+        let mut reply = db.run_raw_command(command).session(session).await.map_err(|error| match code(&error) {
+            Some(DUPLICATE_KEY) => Failure::Overtaken,
+            _ => Failure::Driver(error),
+        })?;
+        match reply.remove("value") {
+            Some(Bson::Document(record)) => {
+                let record = RawDocumentBuf::try_from(&record).map_err(mongodb::error::Error::from)?;
+                Ok((client.object_id(), record))
+            }
+            _ => Err(StoreError::Internal("a counter is no document".to_owned()).into()),
+        }
+    }
+
+    /// With two commands, however many they are.
+    async fn raise_all(
+        db: &Database,
+        session: &mut ClientSession,
+        clients: &[(ClientId, usize)],
+    ) -> Result<HashMap<ObjectId, RawDocumentBuf>, Stopped> {
+        let statement = |(client, numbers): &(ClientId, usize)| {
+            rawdoc! { "q": { "_id": client.object_id() }, "u": { "$inc": steps(*numbers) }, "upsert": true }
         };
-        // A number that is not there yet counts from 0, and not from 1.
-        let next_invoice = whole(&before, "nextInvoice").unwrap_or(i64::from(numbers == 0)) + numbers;
-        Ok(Raised { before: Counter::of(&before), next_invoice })
+        let statements: Vec<_> = clients.iter().map(statement).collect();
+        match update(db, Some(&mut *session), CLIENTS, &statements).await?.refused.first() {
+            None => {}
+            Some(Refused { code: DUPLICATE_KEY, statement, .. }) => {
+                return Err(Stopped::by(*statement, Failure::Overtaken));
+            }
+            Some(refused) => return Err(Failure::from(refused.unexpected(CLIENTS)).into()),
+        }
+        let ids: Vec<_> = clients.iter().map(|(client, _)| client.object_id()).collect();
+        let mut raised = HashMap::new();
+        let take = |record: &RawDocument| {
+            raised.extend(record.get_object_id("_id").ok().map(|id| (id, record.to_owned())));
+        };
+        find(db, Some(session), CLIENTS, doc! { "_id": { "$in": ids } }, in_few_batches(), take).await?;
+        Ok(raised)
     }
 }
 
 impl Raised {
+    /// A client's document that was raised by one revision and so many invoice numbers.
+    fn by(record: &RawDocument, numbers: usize) -> Self {
+        let (now, numbers) = (Counter::of(record), numbers as i64);
+        // A number that was not there counted from 0, and not from 1.
+        let next_invoice = if now.next_invoice == numbers { 1 } else { now.next_invoice - numbers };
+        let revision = Revision(now.revision.0 - 1);
+        Self { next_invoice: now.next_invoice, before: Counter { revision, next_invoice, ..now } }
+    }
+
     /// What is still wrong with the document once the plan is there, if anything: the fields to set. `begun` is the
     /// lineage of a history that the commit begins.
     pub fn correction(&self, plan: &Plan, begun: Option<RawBson>) -> Option<RawDocumentBuf> {
@@ -121,6 +174,15 @@ impl Raised {
         let fields = rawdoc! { "revision": revision.0, "nextInvoice": next_invoice };
         (self.before != Counter::default()).then_some(fields)
     }
+}
+
+/// What a batch adds to its client's document at once.
+fn steps(numbers: usize) -> RawDocumentBuf {
+    let mut steps = rawdoc! { "revision": 1_i64 };
+    if numbers > 0 {
+        steps.append(cstr!("nextInvoice"), numbers as i64);
+    }
+    steps
 }
 
 fn lineage(record: &RawDocument) -> Option<Lineage> {
@@ -158,6 +220,16 @@ mod tests {
     fn raised(revision: i64, before: i64, now: i64) -> Raised {
         let before = Counter { revision: Revision(revision), next_invoice: before, lineage: Lineage::default() };
         Raised { before, next_invoice: now }
+    }
+
+    #[test]
+    fn what_a_counter_was_follows_from_what_it_is() {
+        let of = |record: RawDocumentBuf, numbers| Raised::by(&record, numbers);
+        assert_eq!(of(rawdoc! { "revision": 5_i64, "nextInvoice": 15_i64 }, 5), raised(4, 10, 15));
+        assert_eq!(of(rawdoc! { "revision": 5_i64, "nextInvoice": 10.0 }, 0), raised(4, 10, 10));
+        assert_eq!(of(rawdoc! { "revision": 1_i64, "nextInvoice": 5_i64 }, 5), raised(0, 1, 5), "a new client");
+        assert_eq!(of(rawdoc! { "revision": 1_i64 }, 0), raised(0, 1, 1), "that needs no number");
+        assert_eq!(of(rawdoc! { "revision": 1_i64, "nextInvoice": 1_i64 }, 1), raised(0, 1, 1), "or one");
     }
 
     #[test]

@@ -29,6 +29,16 @@ pub(super) enum Failure {
     Overtaken,
     /// What was asked for with one command cannot be had so; another attempt asks with several.
     NotTogether(Error),
+    /// The server does not say whether it has committed. A retry with the same key finds out.
+    Unsettled(String),
+}
+
+/// Why a transaction of one or more batches came to nothing.
+#[derive(Debug)]
+pub(super) struct Stopped {
+    pub failure: Failure,
+    /// Because of which of them, if that is known.
+    pub culprit: Option<usize>,
 }
 
 /// Says what happened: kind, code and labels.
@@ -85,12 +95,20 @@ impl From<Error> for Failure {
     }
 }
 
-impl Failure {
-    /// Of an upsert, which may meet another one.
-    pub fn of_an_upsert(error: Error) -> Self {
-        if code(&error) == Some(DUPLICATE_KEY) { Self::Overtaken } else { Self::Driver(error) }
+impl Stopped {
+    /// Stopped by one of the batches.
+    pub fn by(member: usize, failure: impl Into<Failure>) -> Self {
+        Self { failure: failure.into(), culprit: Some(member) }
     }
+}
 
+impl<F: Into<Failure>> From<F> for Stopped {
+    fn from(failure: F) -> Self {
+        Self { failure: failure.into(), culprit: None }
+    }
+}
+
+impl Failure {
     /// The failure of something that no rule was asked about.
     pub fn of_the_store(self) -> StoreError {
         match self {
@@ -98,6 +116,7 @@ impl Failure {
             Self::Store(error) => error,
             Self::Driver(error) | Self::NotTogether(error) => error.into(),
             Self::Overtaken => StoreError::Unavailable("somebody else was quicker".to_owned()),
+            Self::Unsettled(why) => StoreError::Unavailable(why),
         }
     }
 }

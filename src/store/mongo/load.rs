@@ -1,6 +1,6 @@
-//! From a planner's read set to the snapshot it plans on.
+//! From planners' read sets to the snapshots they plan on.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bson::oid::ObjectId;
 use bson::raw::RawDocument;
@@ -18,6 +18,14 @@ use crate::model::{ClientId, Collection, CustomerId, DealerId, GroupId, Idempote
 use crate::plan::{LocalRecord, NumberSearch, ReadSet, Snapshot, StoredReceipt};
 use crate::store::StoreError;
 use crate::store::records::{named_by_local_ids, stored_invoice, stored_item};
+
+/// What a client's planner asks for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub client: &'a ClientId,
+    pub counter: &'a Counter,
+    pub reads: &'a ReadSet,
+}
 
 /// What was read for a plan.
 pub(super) struct Loaded {
@@ -51,66 +59,55 @@ pub(super) enum Asking {
 pub(super) async fn load(
     db: &Database,
     mut session: Option<&mut ClientSession>,
-    client: &ClientId,
-    counter: &Counter,
-    reads: &ReadSet,
+    asked: Asked<'_>,
     keep: Keep,
 ) -> Result<Loaded, Failure> {
-    let mut loaded = glance(db, session.as_deref_mut(), client, counter, reads, keep, Asking::Apart).await?;
-    complete(db, session, client, reads, &mut loaded).await?;
+    let mut loaded = glance(db, session.as_deref_mut(), &[asked], keep, Asking::Apart).await?.remove(0);
+    complete(db, session, asked, &mut loaded).await?;
     Ok(loaded)
 }
 
-/// Loads what [`load`] does, but for what [`Glance`](crate::plan::Glance) leaves out.
+/// Loads for each of several clients what [`load`] does, but for what [`Glance`](crate::plan::Glance) leaves out.
 pub(super) async fn glance(
     db: &Database,
-    session: Option<&mut ClientSession>,
-    client: &ClientId,
-    counter: &Counter,
-    reads: &ReadSet,
+    mut session: Option<&mut ClientSession>,
+    asked: &[Asked<'_>],
     keep: Keep,
     asking: Asking,
-) -> Result<Loaded, Failure> {
-    let snapshot = Snapshot { revision: counter.revision, next_invoice: counter.next_invoice, ..Snapshot::default() };
-    let mut loaded = Loaded { snapshot, revisions: HashMap::new(), records: Records::new() };
-    let mut loader = Loader { db, session, client: client.object_id(), keep, loaded: &mut loaded };
-    // First, because they name items and invoices.
-    loader.local_ids(&reads.local_ids).await?;
-    let (items, invoices) = named_by_local_ids(&loader.loaded.snapshot, reads);
-    let mut search = NumberSearch::new(counter.next_invoice, reads.free_numbers);
-    let questions = [
-        Question::of_ids(Kind::Items, ids(&items, |id| id.0)),
-        Question::of_ids(Kind::Invoices, ids(&invoices, |id| id.0)),
-        Question::of_ids(Kind::Groups, ids(&reads.groups, |id| id.0)),
-        Question::of_ids(Kind::Customers, ids(&reads.customers, |id| id.0)),
-        Question::of_ids(Kind::Dealers, ids(&reads.dealers, |id| id.0)),
-        Question::of_numbers(search.window().unwrap_or_default()),
-    ];
-    let questions: Vec<_> = questions.into_iter().filter(|question| !question.names.is_empty()).collect();
-    match asking {
-        Asking::Together if together::is_worthwhile(&questions) => loader.ask_together(&questions).await?,
-        _ => loader.ask(&questions).await?,
+) -> Result<Vec<Loaded>, Failure> {
+    let mut group = Group { keep, members: asked.iter().map(Member::new).collect() };
+    for member in &mut group.members {
+        // First, because they name items and invoices.
+        let local_ids = &member.asked.reads.local_ids;
+        member.loader(db, session.as_deref_mut()).local_ids(local_ids).await?;
     }
-    loader.numbers(&mut search).await?;
-    loaded.snapshot.taken_numbers = search.into_taken();
-    Ok(loaded)
+    let questions = group.questions();
+    match (asking, session.as_deref_mut()) {
+        (Asking::Together, Some(session)) if together::is_worthwhile(&questions) => {
+            together::ask(db, session, &questions, |kind, record| group.take(kind, record)).await?;
+        }
+        (_, session) => ask(db, session, &questions, |kind, record| group.take(kind, record)).await?,
+    }
+    for member in &mut group.members {
+        member.find_free_numbers(db, session.as_deref_mut(), keep).await?;
+    }
+    Ok(group.members.into_iter().map(|member| member.loaded).collect())
 }
 
 /// Adds to what [`glance`] loaded what it left out.
 pub(super) async fn complete(
     db: &Database,
     session: Option<&mut ClientSession>,
-    client: &ClientId,
-    reads: &ReadSet,
+    asked: Asked<'_>,
     loaded: &mut Loaded,
 ) -> Result<(), Failure> {
-    let mut loader = Loader { db, session, client: client.object_id(), keep: Keep::Nothing, loaded };
+    let mut loader = Loader { db, session, client: asked.client.object_id(), loaded };
     loader.purchases().await?;
-    loader.receipts(&reads.receipts).await
+    loader.receipts(&asked.reads.receipts).await
 }
 
 /// A kind of record that planners read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Items,
     Invoices,
@@ -121,48 +118,137 @@ pub(super) enum Kind {
     Numbers,
 }
 
-/// Which records of a kind are asked for.
+/// Which records of a kind are asked for. What belongs to one of the clients and was asked for by another comes
+/// too, and is given to its owner alone.
 pub(super) struct Question {
     pub kind: Kind,
+    /// Whose they may be, one or more.
+    pub clients: Vec<ObjectId>,
     /// Ids, or numbers.
     pub names: Vec<Bson>,
 }
 
+/// The most ids that one find names.
+const MOST_IDS: usize = 10_000;
+
+/// One kind of record after the other.
+async fn ask(
+    db: &Database,
+    mut session: Option<&mut ClientSession>,
+    questions: &[Question],
+    mut visit: impl FnMut(Kind, &RawDocument) + Send,
+) -> Result<(), Failure> {
+    for Question { kind, clients, names } in questions {
+        for names in names.chunks(MOST_IDS) {
+            let (filter, options) = (kind.filter(clients, names), kind.options());
+            let take = |record: &RawDocument| visit(*kind, record);
+            find(db, session.as_deref_mut(), kind.collection(), filter, options, take).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Clients for whom is loaded together.
+struct Group<'a> {
+    keep: Keep,
+    members: Vec<Member<'a>>,
+}
+
+/// One of them, and what was loaded for it so far.
+struct Member<'a> {
+    asked: &'a Asked<'a>,
+    loaded: Loaded,
+}
+
+impl Group<'_> {
+    /// What is asked for, by kind.
+    fn questions(&self) -> Vec<Question> {
+        let mut questions = BTreeMap::<Kind, Question>::new();
+        for (client, (kind, names)) in self.members.iter().flat_map(Member::names) {
+            if !names.is_empty() {
+                let new = || Question { kind, clients: Vec::new(), names: Vec::new() };
+                let question = questions.entry(kind).or_insert_with(new);
+                question.clients.push(client);
+                question.names.extend(names);
+            }
+        }
+        questions.into_values().collect()
+    }
+
+    /// Gives a record to the client whose it is.
+    fn take(&mut self, kind: Kind, record: &RawDocument) {
+        let owner = object_id(record, "clientId");
+        let member = self.members.iter_mut().find(|member| Some(member.asked.client.object_id()) == owner);
+        if let Some(member) = member {
+            member.loaded.take(kind, self.keep, record);
+        }
+    }
+}
+
+impl<'a> Member<'a> {
+    fn new(asked: &'a Asked<'a>) -> Self {
+        let Counter { revision, next_invoice, .. } = *asked.counter;
+        let snapshot = Snapshot { revision, next_invoice, ..Snapshot::default() };
+        Self { asked, loaded: Loaded { snapshot, revisions: HashMap::new(), records: Records::new() } }
+    }
+
+    /// The ids and numbers that it asks for, by kind.
+    fn names(&self) -> impl Iterator<Item = (ObjectId, (Kind, Vec<Bson>))> {
+        let reads = self.asked.reads;
+        let (items, invoices) = named_by_local_ids(&self.loaded.snapshot, reads);
+        let numbers = self.search().window().unwrap_or_default();
+        let names = [
+            (Kind::Items, bson_ids(&items, |id| id.0)),
+            (Kind::Invoices, bson_ids(&invoices, |id| id.0)),
+            (Kind::Groups, bson_ids(&reads.groups, |id| id.0)),
+            (Kind::Customers, bson_ids(&reads.customers, |id| id.0)),
+            (Kind::Dealers, bson_ids(&reads.dealers, |id| id.0)),
+            (Kind::Numbers, numbers.into_iter().map(Bson::String).collect()),
+        ];
+        let client = self.asked.client.object_id();
+        names.into_iter().map(move |names| (client, names))
+    }
+
+    fn loader<'b>(&'b mut self, db: &'b Database, session: Option<&'b mut ClientSession>) -> Loader<'b> {
+        Loader { db, session, client: self.asked.client.object_id(), loaded: &mut self.loaded }
+    }
+
+    /// Searches on where the first numbers, which have been asked for, were taken.
+    async fn find_free_numbers(
+        &mut self,
+        db: &Database,
+        mut session: Option<&mut ClientSession>,
+        keep: Keep,
+    ) -> Result<(), Failure> {
+        let (mut search, mut first) = (self.search(), true);
+        let Self { asked, loaded } = self;
+        while let Some(window) = search.window() {
+            if !first {
+                let names = window.into_iter().map(Bson::String).collect();
+                let question = Question { kind: Kind::Numbers, clients: vec![asked.client.object_id()], names };
+                ask(db, session.as_deref_mut(), &[question], |kind, record| loaded.take(kind, keep, record)).await?;
+            }
+            first = false;
+            search.found(loaded.snapshot.taken_numbers.drain());
+        }
+        loaded.snapshot.taken_numbers = search.into_taken();
+        Ok(())
+    }
+
+    fn search(&self) -> NumberSearch {
+        NumberSearch::new(self.asked.counter.next_invoice, self.asked.reads.free_numbers)
+    }
+}
+
+/// Loads records of one client.
 struct Loader<'a> {
     db: &'a Database,
     session: Option<&'a mut ClientSession>,
     client: ObjectId,
-    keep: Keep,
     loaded: &'a mut Loaded,
 }
 
 impl Loader<'_> {
-    /// The most ids that one find names.
-    const MOST_IDS: usize = 10_000;
-
-    /// All kinds with one command.
-    async fn ask_together(&mut self, questions: &[Question]) -> Result<(), Failure> {
-        let Some(session) = self.session.as_deref_mut() else { return self.ask(questions).await };
-        let (loaded, keep) = (&mut *self.loaded, self.keep);
-        let found = together::ask(self.db, session, self.client, questions, |kind, record| {
-            loaded.take(kind, keep, record);
-        });
-        found.await
-    }
-
-    /// One kind of record after the other.
-    async fn ask(&mut self, questions: &[Question]) -> Result<(), Failure> {
-        for question in questions {
-            for names in question.names.chunks(Self::MOST_IDS) {
-                let (loaded, keep) = (&mut *self.loaded, self.keep);
-                let take = |record: &RawDocument| loaded.take(question.kind, keep, record);
-                let (filter, options) = (question.kind.filter(self.client, names), question.kind.options());
-                find(self.db, self.session.as_deref_mut(), question.kind.collection(), filter, options, take).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Which of the invoices are in the purchase history.
     async fn purchases(&mut self) -> Result<(), Failure> {
         let ids = ids(self.loaded.snapshot.invoices.keys(), |id| id.0);
@@ -173,19 +259,6 @@ impl Loader<'_> {
             if let Some(invoice) = self.loaded.snapshot.invoices.get_mut(&id) {
                 invoice.has_purchase = true;
             }
-        }
-        Ok(())
-    }
-
-    /// Searches on where the first numbers, which have been asked for, were taken.
-    async fn numbers(&mut self, search: &mut NumberSearch) -> Result<(), Failure> {
-        let mut first = true;
-        while let Some(window) = search.window() {
-            if !first {
-                self.ask(&[Question::of_numbers(window)]).await?;
-            }
-            first = false;
-            search.found(self.loaded.snapshot.taken_numbers.drain());
         }
         Ok(())
     }
@@ -216,7 +289,7 @@ impl Loader<'_> {
         fields: &[&str],
     ) -> Result<Vec<T>, Failure> {
         let mut found = Vec::new();
-        for names in names.chunks(Self::MOST_IDS) {
+        for names in names.chunks(MOST_IDS) {
             let take = |record: &RawDocument| found.push(bson::deserialize_from_slice(record.as_bytes()));
             let filter = doc! { "clientId": self.client, name_field: { "$in": names } };
             self.find(collection, filter, projection(fields), take).await?;
@@ -232,7 +305,7 @@ impl Loader<'_> {
         ids: Vec<ObjectId>,
         mut take: impl FnMut(&RawDocument) + Send,
     ) -> Result<(), Failure> {
-        for ids in ids.chunks(Self::MOST_IDS) {
+        for ids in ids.chunks(MOST_IDS) {
             let filter = doc! { "clientId": self.client, id_field: { "$in": ids } };
             self.find(collection, filter, projection(&[id_field]), &mut take).await?;
         }
@@ -252,16 +325,6 @@ impl Loader<'_> {
     }
 }
 
-impl Question {
-    fn of_ids(kind: Kind, ids: Vec<ObjectId>) -> Self {
-        Self { kind, names: ids.into_iter().map(Bson::ObjectId).collect() }
-    }
-
-    fn of_numbers(numbers: Vec<String>) -> Self {
-        Self { kind: Kind::Numbers, names: numbers.into_iter().map(Bson::String).collect() }
-    }
-}
-
 impl Kind {
     pub fn collection(self) -> &'static str {
         match self {
@@ -273,12 +336,16 @@ impl Kind {
         }
     }
 
-    /// Finds the client's records with these ids, or these numbers.
-    pub fn filter(self, client: ObjectId, names: &[Bson]) -> Document {
+    /// Finds the clients' records with these ids, or these numbers.
+    pub fn filter(self, clients: &[ObjectId], names: &[Bson]) -> Document {
+        let owner = match clients {
+            [client] => Bson::ObjectId(*client),
+            clients => doc! { "$in": clients }.into(),
+        };
         match self {
-            Self::Items | Self::Invoices => doc! { "_id": { "$in": names }, "clientId": client },
-            Self::Groups | Self::Customers | Self::Dealers => doc! { "clientId": client, "_id": { "$in": names } },
-            Self::Numbers => doc! { "clientId": client, "invoiceNumber": { "$in": names } },
+            Self::Items | Self::Invoices => doc! { "_id": { "$in": names }, "clientId": owner },
+            Self::Groups | Self::Customers | Self::Dealers => doc! { "clientId": owner, "_id": { "$in": names } },
+            Self::Numbers => doc! { "clientId": owner, "invoiceNumber": { "$in": names } },
         }
     }
 
@@ -287,9 +354,9 @@ impl Kind {
     pub fn projection(self) -> Option<Document> {
         match self {
             Self::Items | Self::Invoices => None,
-            Self::Groups | Self::Customers | Self::Dealers => Some(doc! { "_id": 1 }),
+            Self::Groups | Self::Customers | Self::Dealers => Some(doc! { "_id": 1, "clientId": 1 }),
             // From the index alone.
-            Self::Numbers => Some(doc! { "_id": 0, "invoiceNumber": 1 }),
+            Self::Numbers => Some(doc! { "_id": 0, "clientId": 1, "invoiceNumber": 1 }),
         }
     }
 
@@ -338,6 +405,10 @@ fn projection(fields: &[&str]) -> Document {
 
 fn ids<'a, Id: 'a>(ids: impl IntoIterator<Item = &'a Id>, object_id: impl Fn(&Id) -> ObjectId) -> Vec<ObjectId> {
     ids.into_iter().map(object_id).collect()
+}
+
+fn bson_ids<'a, Id: 'a>(ids_of: impl IntoIterator<Item = &'a Id>, object_id: impl Fn(&Id) -> ObjectId) -> Vec<Bson> {
+    ids(ids_of, object_id).into_iter().map(Bson::ObjectId).collect()
 }
 
 fn object_id(record: &RawDocument, field: &str) -> Option<ObjectId> {

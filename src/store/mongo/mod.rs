@@ -13,6 +13,7 @@ mod counter;
 mod dataset;
 mod error;
 mod find;
+mod group;
 mod histories;
 mod indexes;
 mod intent;
@@ -47,10 +48,12 @@ use client_queue::{ClientQueue, Gate};
 use connection::{Connection, Deployment};
 use counter::Counter;
 use dataset::{At, Reader};
+use group::GroupCommit;
 use histories::Histories;
 use load::Keep;
 use orphans::Orphans;
 use topology::Topology;
+use transaction::Batch;
 
 /// Our own collections, beside those of [`crate::model::Collection`]: each client's counter, receipts, what
 /// local ids stand for, on a lone mongod the intents, and who the store is.
@@ -74,8 +77,11 @@ const WORK_DEADLINE: Duration = Duration::from_secs(10);
 const DATASET_DEADLINE: Duration = Duration::from_secs(10);
 const PING_DEADLINE: Duration = Duration::from_secs(2);
 
-/// A few times the cores of a database server: more at once only wait there instead of here.
-const BATCHES_AT_ONCE: usize = 16;
+/// As many clients have their turn together as fill the groups that are committed at once.
+const TURNS_AT_ONCE: usize = 64;
+/// Batches that share no transaction. A few times the cores of a database server: more at once only wait there
+/// instead of here.
+const ALONE_AT_ONCE: usize = 16;
 /// A dataset takes six connections; together with the batches they stay within the pool.
 const DATASETS_AT_ONCE: usize = 8;
 const MOST_WAITING: usize = 1024;
@@ -86,10 +92,11 @@ pub struct MongoStore {
     connection: Connection,
     batches: Arc<ClientQueue>,
     datasets: Gate,
-    orphans: Arc<Orphans>,
-    histories: Histories,
+    groups: Arc<GroupCommit>,
+    alone: Gate,
+    histories: Arc<Histories>,
     /// `None` where others write too.
-    cache: Option<DatasetCache>,
+    cache: Option<Arc<DatasetCache>>,
     most_held: usize,
     small: SmallClients,
 }
@@ -127,18 +134,21 @@ impl MongoStore {
     /// rights, an old MongoDB. The text holds no credentials.
     pub async fn open(options: MongoOptions) -> Result<Self, StoreError> {
         check_url(&options.url).map_err(StoreError::Internal)?;
-        let batches = Arc::new(ClientQueue::new(BATCHES_AT_ONCE, MOST_WAITING));
+        let batches = Arc::new(ClientQueue::new(TURNS_AT_ONCE, MOST_WAITING));
         let orphans = Arc::<Orphans>::default();
         let memory = options.memory;
-        let cache = options.sole_writer.then(|| DatasetCache::new(memory));
-        let connection = Connection::begin(options, Arc::clone(&batches), Arc::clone(&orphans));
+        let histories = Arc::new(Histories::new());
+        let cache = options.sole_writer.then(|| Arc::new(DatasetCache::new(memory)));
+        let groups = GroupCommit::new(Arc::clone(&orphans), Arc::clone(&histories), cache.clone());
+        let connection = Connection::begin(options, Arc::clone(&batches), orphans);
         connection.begun().await?;
         Ok(Self {
             connection,
             batches,
             datasets: Gate::new(DATASETS_AT_ONCE, MOST_WAITING),
-            orphans,
-            histories: Histories::new(),
+            groups: Arc::new(groups),
+            alone: Gate::new(ALONE_AT_ONCE, MOST_WAITING),
+            histories,
             cache,
             most_held: memory.most_held(),
             small: SmallClients::new(),
@@ -169,21 +179,36 @@ impl MongoStore {
         Ok(deployment)
     }
 
-    async fn execute_in_turn(&self, client: &ClientId, planner: &dyn Planner) -> Result<Outcome, ExecuteError> {
-        let _turn = within(LONGEST_WAIT, self.batches.turn(client.object_id())).await?;
+    async fn execute_in_turn(&self, client: &ClientId, planner: Arc<dyn Planner>) -> Result<Outcome, ExecuteError> {
+        let turn = within(LONGEST_WAIT, self.batches.turn(client.object_id())).await?;
         // Asked before the work, so that nothing of an earlier time of the database is kept for a later one.
         let epoch = self.connection.epoch();
+        let deployment = self.deployment().await?;
+        match deployment.topology {
+            Topology::Transactional => {
+                let batch = Batch::new(*client, epoch, planner);
+                let shares = GroupCommit::shares(&deployment, &batch);
+                let _passed = if shares { None } else { Some(within(LONGEST_WAIT, self.alone.pass()).await?) };
+                self.groups.execute(deployment, batch, turn).await
+            }
+            Topology::Standalone => {
+                let _passed = within(LONGEST_WAIT, self.alone.pass()).await?;
+                self.execute_alone(&deployment, epoch, client, planner.as_ref()).await
+            }
+        }
+    }
+
+    /// On a lone mongod, in the client's turn.
+    async fn execute_alone(
+        &self,
+        deployment: &Deployment,
+        epoch: u64,
+        client: &ClientId,
+        planner: &dyn Planner,
+    ) -> Result<Outcome, ExecuteError> {
         let history = self.histories.of(epoch, *client);
         let keep = if self.cache.is_some() { Keep::Records } else { Keep::Nothing };
-        let executed = within(WORK_DEADLINE, async {
-            let deployment = self.deployment().await?;
-            match deployment.topology {
-                Topology::Transactional => {
-                    transaction::execute(&deployment, &self.orphans, client, history, keep, planner).await
-                }
-                Topology::Standalone => standalone::execute(&deployment.db, client, history, keep, planner).await,
-            }
-        });
+        let executed = within(WORK_DEADLINE, standalone::execute(&deployment.db, client, history, keep, planner));
         let Executed { outcome, commit } = executed.await?;
         if let (Some(cache), Some(commit)) = (&self.cache, commit) {
             cache.commit(epoch, *client, commit);
@@ -367,7 +392,7 @@ impl Store for MongoStore {
     async fn execute(&self, client: &ClientId, planner: Arc<dyn Planner>) -> Result<Outcome, ExecuteError> {
         // Who cannot be served does not wait in line.
         self.connection.current()?;
-        let done = within(BATCH_DEADLINE, self.execute_in_turn(client, planner.as_ref())).await;
+        let done = within(BATCH_DEADLINE, self.execute_in_turn(client, planner)).await;
         done.inspect_err(|error| {
             if let ExecuteError::Store(error) = error {
                 self.doubt(error);
@@ -433,6 +458,9 @@ impl Table {
 
 /// Gives up at a deadline.
 async fn within<T, E: From<StoreError>>(limit: Duration, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    let late = |_| StoreError::Unavailable(format!("not done within {} s", limit.as_secs()));
-    timeout(limit, work).await.unwrap_or_else(|elapsed| Err(late(elapsed).into()))
+    timeout(limit, work).await.unwrap_or_else(|_| Err(late(limit).into()))
+}
+
+fn late(limit: Duration) -> StoreError {
+    StoreError::Unavailable(format!("not done within {} s", limit.as_secs()))
 }

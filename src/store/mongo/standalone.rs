@@ -8,6 +8,7 @@
 //! All functions that take a client run in that client's turn.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bson::oid::ObjectId;
 use bson::{Document, RawDocumentBuf, doc};
@@ -18,7 +19,7 @@ use super::counter::Counter;
 use super::error::{DOCUMENT_VALIDATION_FAILURE, DUPLICATE_KEY, Failure, describe};
 use super::histories::History;
 use super::intent::{Intent, Step, pending, sweep_parts};
-use super::load::{Keep, load};
+use super::load::{Asked, Keep, load};
 use super::write::{Refused, journaled, update};
 use super::{CLIENTS, Executed, RECEIPTS};
 use crate::dataset::Records;
@@ -40,7 +41,7 @@ pub(super) async fn execute(
     loop {
         finish_pending(db, client.object_id()).await?;
         let counter = Counter::load(db, None, client.object_id()).await.map_err(StoreError::from)?;
-        let loaded = load(db, None, client, &counter, &reads, keep).await?;
+        let loaded = load(db, None, Asked { client, counter: &counter, reads: &reads }, keep).await?;
         failpoint::reached(Point::BeforePlanning);
         let plan = match planner.plan(&loaded.snapshot)? {
             Decision::Commit(plan) => plan,
@@ -84,7 +85,7 @@ pub(super) async fn execute(
 pub(super) async fn snapshot(db: &Database, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
     finish_pending(db, client.object_id()).await?;
     let counter = Counter::load(db, None, client.object_id()).await?;
-    let loaded = load(db, None, client, &counter, reads, Keep::Nothing).await;
+    let loaded = load(db, None, Asked { client, counter: &counter, reads }, Keep::Nothing).await;
     Ok(loaded.map_err(Failure::of_the_store)?.snapshot)
 }
 
@@ -121,7 +122,7 @@ pub(super) async fn finish_pending(db: &Database, client: ObjectId) -> Result<()
 
 /// Finishes what was interrupted, of all clients, when the server starts. What cannot be finished stays,
 /// and is tried again when its client comes.
-pub(super) async fn recover_all(db: &Database, queue: &ClientQueue) -> Result<(), StoreError> {
+pub(super) async fn recover_all(db: &Database, queue: &Arc<ClientQueue>) -> Result<(), StoreError> {
     let clients: Vec<_> = pending(db, None).await?.iter().map(Intent::client).collect();
     for client in clients {
         let _turn = queue.turn(client).await?;

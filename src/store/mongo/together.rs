@@ -1,5 +1,5 @@
 //! Records of several kinds with one command of a transaction, in which `$unionWith` is not allowed: they are looked
-//! up from the client's own document, so all of them come as one document.
+//! up from a client's own document, so all of them come as one document.
 
 use bson::oid::ObjectId;
 use bson::raw::RawDocument;
@@ -15,21 +15,21 @@ use crate::store::StoreError;
 
 /// Whether one command is less work. The records must fit into one document of 16 MB.
 pub(super) fn is_worthwhile(questions: &[Question]) -> bool {
-    const MOST_RECORDS: usize = 200;
+    const MOST_RECORDS: usize = 1000;
     let records: usize = questions.iter().map(|question| question.names.len()).sum();
     questions.len() > 1 && records <= MOST_RECORDS
 }
 
 /// Reads what is asked for, and shows each record with its kind to `visit`. The transaction must have written the
-/// client's own document.
+/// clients' own documents.
 pub(super) async fn ask(
     db: &Database,
     session: &mut ClientSession,
-    client: ObjectId,
     questions: &[Question],
     mut visit: impl FnMut(Kind, &RawDocument) + Send,
 ) -> Result<(), Failure> {
     let clients = db.collection::<Document>(CLIENTS);
+    let Some(client) = questions.iter().flat_map(|question| &question.clients).next().copied() else { return Ok(()) };
     let looked_up = clients.aggregate(pipeline(client, questions)).session(&mut *session).batch().await;
     let mut cursor = looked_up.map_err(failure)?;
     let mut batches = cursor.stream(session);
@@ -51,8 +51,8 @@ pub(super) async fn ask(
 
 fn pipeline(client: ObjectId, questions: &[Question]) -> Vec<Document> {
     let own = [doc! { "$match": { "_id": client } }, doc! { "$project": { "_id": 1 } }];
-    let lookups = questions.iter().enumerate().map(|(index, Question { kind, names })| {
-        let mut records = vec![doc! { "$match": kind.filter(client, names) }];
+    let lookups = questions.iter().enumerate().map(|(index, Question { kind, clients, names })| {
+        let mut records = vec![doc! { "$match": kind.filter(clients, names) }];
         records.extend(kind.projection().map(|fields| doc! { "$project": fields }));
         doc! { "$lookup": { "from": kind.collection(), "pipeline": records, "as": name(index) } }
     });

@@ -1,67 +1,256 @@
-//! Batches on a replica set or a sharded cluster: one session transaction each.
+//! Batches on a replica set or a sharded cluster: a session transaction for one batch, or for several batches of
+//! different clients.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use mongodb::options::{Acknowledgment, ReadConcern, WriteConcern};
 use mongodb::{ClientSession, Database};
 
 use super::Executed;
-use super::apply::{apply, put_back};
+use super::apply::{Decided, Fate, Ready, apply};
 use super::backoff::Backoff;
 use super::connection::Deployment;
-use super::counter::Counter;
-use super::error::{Failure, WRITE_CONFLICT, code, describe};
-use super::histories::History;
-use super::load::{Asking, Keep, complete, glance, load};
+use super::counter::{Counter, Raised};
+use super::error::{Failure, Stopped, WRITE_CONFLICT, code, describe};
+use super::histories::Histories;
+use super::load::{Asked, Asking, Keep, Loaded, complete, glance, load};
 use super::orphans::Orphans;
 use crate::dataset::Records;
 use crate::failpoint::{self, Point};
 use crate::model::ClientId;
 use crate::plan::{Decision, Glance, Planner, ReadSet, Reject, Snapshot};
-use crate::store::records::{changes, raw_bson, written};
+use crate::store::records::{changes, written};
 use crate::store::{ExecuteError, StoreError};
 
 /// For how long a client's document may be held by another transaction before somebody looks whether
 /// the holder is alive. Transactions take milliseconds.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Loads, plans and commits in one transaction, and runs it again from the start while the server says
-/// that another try may succeed. The caller sets the deadline by dropping the future, which ends the
-/// transaction.
-pub(super) async fn execute(
-    deployment: &Deployment,
-    orphans: &Orphans,
-    client: &ClientId,
-    history: History<'_>,
-    keep: Keep,
-    planner: &dyn Planner,
-) -> Result<Executed, ExecuteError> {
-    let db = &deployment.db;
-    let mut session = db.client().start_session().await.map_err(StoreError::from)?;
-    let _at_work = orphans.at_work(&session);
-    let mut batch = Batch { deployment, client, history, keep, planner, reads: planner.reads(), look: Look::AtAGlance };
-    let (begin, mut backoff) = (Instant::now(), Backoff::new());
-    loop {
-        match batch.attempt(&mut session).await {
-            Ok(outcome) => return Ok(outcome),
-            Err(Failure::Overtaken) => {
-                tracing::debug!(%client, "somebody was quicker; the transaction runs again");
-                batch.look = Look::AtEverything;
-            }
-            Err(Failure::NotTogether(error)) => {
-                tracing::debug!(%client, error = describe(&error), "transaction runs again with more commands");
-                batch.look = Look::AtEverything;
-            }
-            Err(Failure::Driver(error)) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => {
-                tracing::debug!(%client, error = describe(&error), "transaction runs again");
-                if code(&error) == Some(WRITE_CONFLICT) && begin.elapsed() > PATIENCE {
-                    orphans.end(db).await;
-                }
-            }
-            Err(failure) => return Err(failure.into()),
+/// Where batches are executed, and what that takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Transactions<'a> {
+    pub deployment: &'a Deployment,
+    pub orphans: &'a Orphans,
+    pub histories: &'a Histories,
+    pub keep: Keep,
+}
+
+/// A batch, and how to go about it.
+pub(super) struct Batch {
+    /// Whose it is.
+    pub client: ClientId,
+    /// Of which time of the database.
+    pub epoch: u64,
+    planner: Arc<dyn Planner>,
+    reads: ReadSet,
+    look: Look,
+}
+
+/// How much is loaded before planning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// What a [`Glance`] takes; the rest only if the decision does not stand.
+    AtAGlance,
+    /// All, because the decision on a glance could not be committed, with a find for each kind of record.
+    AtEverything,
+}
+
+impl Batch {
+    pub fn new(client: ClientId, epoch: u64, planner: Arc<dyn Planner>) -> Self {
+        Self { client, epoch, reads: planner.reads(), planner, look: Look::AtAGlance }
+    }
+
+    /// Roughly how many records it writes.
+    pub fn size(&self) -> usize {
+        self.planner.size()
+    }
+
+    fn asked<'a>(&'a self, counter: &'a Counter) -> Asked<'a> {
+        Asked { client: &self.client, counter, reads: &self.reads }
+    }
+
+    /// Learns from an attempt that failed.
+    fn learn(&mut self, failure: &Failure) {
+        if let Failure::Overtaken | Failure::NotTogether(_) = failure {
+            self.look = Look::AtEverything;
         }
-        backoff.wait().await;
+    }
+}
+
+impl Transactions<'_> {
+    /// Loads, plans and commits batches of different clients in one transaction. If that fails because of one of
+    /// them, the others go on without it; if nobody knows because of which, each goes on alone. The results are in
+    /// the order of the batches. The caller sets the deadline by dropping the future, which ends the transactions.
+    pub async fn execute_all(self, mut batches: Vec<Batch>) -> Vec<Result<Executed, ExecuteError>> {
+        let mut results: Vec<_> = batches.iter().map(|_| None).collect();
+        let mut together: Vec<usize> = (0..batches.len()).collect();
+        while together.len() > 1 {
+            let members: Vec<_> = together.iter().map(|&place| &batches[place]).collect();
+            match self.try_together(&members).await {
+                Ok(answers) => {
+                    for (place, answer) in together.drain(..).zip(answers) {
+                        results[place] = Some(answer.map_err(ExecuteError::from));
+                    }
+                }
+                // To do it again could be to do it twice.
+                Err(Stopped { failure: Failure::Unsettled(why), .. }) => {
+                    for place in together.drain(..) {
+                        results[place] = Some(Err(StoreError::Unavailable(why.clone()).into()));
+                    }
+                }
+                Err(Stopped { failure, culprit: Some(member) }) => {
+                    batches[together.remove(member)].learn(&failure);
+                }
+                Err(_) => together.clear(),
+            }
+        }
+        let alone = batches.into_iter().zip(results).map(async |(batch, result)| match result {
+            Some(result) => result,
+            None => self.execute(batch).await,
+        });
+        join_all(alone).await
+    }
+
+    /// Loads, plans and commits one batch, and runs its transaction again from the start while the server says that
+    /// another try may succeed.
+    async fn execute(self, mut batch: Batch) -> Result<Executed, ExecuteError> {
+        let mut session = self.session().await?;
+        let _at_work = self.orphans.at_work(&session);
+        let (begin, mut backoff) = (Instant::now(), Backoff::new());
+        loop {
+            let failure = match self.attempt(&mut session, &[&batch]).await {
+                Ok(mut answers) => return Ok(answers.remove(0)?),
+                Err(stopped) => stopped.failure,
+            };
+            let client = batch.client;
+            match &failure {
+                Failure::Overtaken => {
+                    tracing::debug!(%client, "somebody was quicker; the transaction runs again");
+                }
+                Failure::NotTogether(error) => {
+                    tracing::debug!(%client, error = describe(error), "transaction runs again with more commands");
+                }
+                Failure::Driver(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => {
+                    tracing::debug!(%client, error = describe(error), "transaction runs again");
+                    if code(error) == Some(WRITE_CONFLICT) && begin.elapsed() > PATIENCE {
+                        self.orphans.end(&self.deployment.db).await;
+                    }
+                }
+                _ => return Err(failure.into()),
+            }
+            batch.learn(&failure);
+            backoff.wait().await;
+        }
+    }
+
+    async fn try_together(self, batches: &[&Batch]) -> Result<Vec<Result<Executed, Reject>>, Stopped> {
+        let mut session = self.session().await?;
+        let _at_work = self.orphans.at_work(&session);
+        let tried = self.attempt(&mut session, batches).await;
+        tried.inspect_err(|stopped| {
+            tracing::debug!(batches = batches.len(), culprit = stopped.culprit, "a group is taken apart");
+        })
+    }
+
+    async fn session(self) -> Result<ClientSession, StoreError> {
+        Ok(self.deployment.db.client().start_session().await?)
+    }
+
+    /// One transaction. Also who has nothing to write is answered after the commit: what was read may before be
+    /// known to this member alone, and only what a majority has confirmed may be told.
+    async fn attempt(
+        self,
+        session: &mut ClientSession,
+        batches: &[&Batch],
+    ) -> Result<Vec<Result<Executed, Reject>>, Stopped> {
+        begin(session).await?;
+        let decided = match self.fill(session, batches).await {
+            Ok(decided) => decided,
+            Err(stopped) => {
+                session.abort_transaction().await?;
+                return Err(stopped);
+            }
+        };
+        commit(session).await?;
+        if decided.iter().any(Decided::writes) {
+            failpoint::reached(Point::AfterCommit);
+        }
+        let time = session.operation_time();
+        let answers = batches.iter().zip(decided).map(|(batch, decided)| {
+            let executed = decided.into_answer()?.at(time);
+            self.histories.of(batch.epoch, batch.client).saw(executed.outcome.moment.position);
+            Ok(executed)
+        });
+        Ok(answers.collect())
+    }
+
+    async fn fill(self, session: &mut ClientSession, batches: &[&Batch]) -> Result<Vec<Decided>, Stopped> {
+        let counters: Vec<_> = batches.iter().map(|batch| (batch.client, batch.reads.free_numbers)).collect();
+        // First of all, so that two batches of one client meet here and nowhere else.
+        let raised = Counter::raise(&self.deployment.db, session, &counters).await?;
+        let asked: Vec<_> = batches.iter().zip(&raised).map(|(batch, raised)| batch.asked(&raised.before)).collect();
+        let at_a_glance = batches.iter().all(|batch| batch.look == Look::AtAGlance);
+        let asking = if at_a_glance && !self.deployment.is_router { Asking::Together } else { Asking::Apart };
+        let loaded = glance(&self.deployment.db, Some(&mut *session), &asked, self.keep, asking).await?;
+        let mut decided = Vec::with_capacity(batches.len());
+        for (member, ((batch, raised), loaded)) in batches.iter().zip(raised).zip(loaded).enumerate() {
+            let one = self.decide(session, batch, raised, loaded).await;
+            decided.push(one.map_err(|failure| Stopped::by(member, failure))?);
+        }
+        if decided.iter().any(Decided::writes) {
+            failpoint::reached(Point::AfterPlanning);
+        }
+        apply(self.deployment, session, &mut decided).await?;
+        Ok(decided)
+    }
+
+    async fn decide(
+        self,
+        session: &mut ClientSession,
+        batch: &Batch,
+        raised: Raised,
+        mut loaded: Loaded,
+    ) -> Result<Decided, Failure> {
+        let (client, before) = (batch.client, &raised.before);
+        let decision = self.plan(session, batch, before, &mut loaded).await?;
+        let fate = match decision {
+            Ok(Decision::Commit(plan)) if !plan.is_empty() => {
+                let changes = changes(&client, &plan)?;
+                let records = match self.keep {
+                    Keep::Records => written(&changes, &loaded.records)?,
+                    Keep::Nothing => Records::new(),
+                };
+                let history = self.histories.of(batch.epoch, client);
+                let begun = if plan.writes.is_empty() { None } else { history.begun(before) };
+                Fate::Write(Ready { plan, changes, records, begun })
+            }
+            Ok(Decision::Commit(plan)) => Fate::Tell(Box::new(Ok(Executed::nothing(plan.receipt, false, before)))),
+            Ok(Decision::Replay(receipt)) => Fate::Tell(Box::new(Ok(Executed::nothing(*receipt, true, before)))),
+            Err(reject) => Fate::Tell(Box::new(Err(reject))),
+        };
+        Ok(Decided { client, raised, fate })
+    }
+
+    /// Plans on what was loaded at a glance, and on everything if that decides nothing.
+    async fn plan(
+        self,
+        session: &mut ClientSession,
+        batch: &Batch,
+        before: &Counter,
+        loaded: &mut Loaded,
+    ) -> Result<Result<Decision, Reject>, Failure> {
+        failpoint::reached(Point::BeforePlanning);
+        if batch.look == Look::AtAGlance {
+            let decision = batch.planner.plan(&loaded.snapshot);
+            if (Glance { reads: &batch.reads, snapshot: &loaded.snapshot }).decides(&decision) {
+                return Ok(decision);
+            }
+        }
+        complete(&self.deployment.db, Some(session), batch.asked(before), loaded).await?;
+        Ok(batch.planner.plan(&loaded.snapshot))
     }
 }
 
@@ -107,113 +296,13 @@ async fn read(
     reads: &ReadSet,
 ) -> Result<Snapshot, Failure> {
     let counter = Counter::load(db, Some(&mut *session), client.object_id()).await?;
-    Ok(load(db, Some(&mut *session), client, &counter, reads, Keep::Nothing).await?.snapshot)
+    let asked = Asked { client, counter: &counter, reads };
+    Ok(load(db, Some(&mut *session), asked, Keep::Nothing).await?.snapshot)
 }
 
 async fn begin(session: &mut ClientSession) -> Result<(), Failure> {
     let durable = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
     Ok(session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(durable).await?)
-}
-
-/// What a transaction came to before its end.
-enum Filled {
-    /// Everything is written, and the commit is outstanding.
-    Written(Executed),
-    /// There is nothing to write, and this is the answer. Even that needs the commit: what was read may so far
-    /// be known to this member alone, and only what a majority has confirmed may be told.
-    Nothing(Result<Executed, Reject>),
-}
-
-/// A batch, and how to go about it.
-struct Batch<'a> {
-    deployment: &'a Deployment,
-    client: &'a ClientId,
-    history: History<'a>,
-    keep: Keep,
-    planner: &'a dyn Planner,
-    reads: ReadSet,
-    look: Look,
-}
-
-/// How much is loaded before planning.
-enum Look {
-    /// What a [`Glance`] takes; the rest only if the decision does not stand.
-    AtAGlance,
-    /// All, because the decision on a glance could not be committed, with a find for each kind of record.
-    AtEverything,
-}
-
-impl Batch<'_> {
-    async fn attempt(&self, session: &mut ClientSession) -> Result<Executed, Failure> {
-        begin(session).await?;
-        let executed = match self.fill(session).await {
-            Ok(Filled::Written(executed)) => {
-                commit(session).await?;
-                failpoint::reached(Point::AfterCommit);
-                executed
-            }
-            Ok(Filled::Nothing(answer)) => {
-                commit(session).await?;
-                answer?
-            }
-            Err(failure) => {
-                session.abort_transaction().await?;
-                return Err(failure);
-            }
-        };
-        self.history.saw(executed.outcome.moment.position);
-        Ok(executed.at(session.operation_time()))
-    }
-
-    async fn fill(&self, session: &mut ClientSession) -> Result<Filled, Failure> {
-        let Self { deployment, client, .. } = self;
-        // First of all, so that two batches of one client meet here and nowhere else.
-        let raised = Counter::raise(&deployment.db, session, client, &self.reads).await?;
-        let (decision, records) = self.decide(session, &raised.before).await?;
-        let answer = match decision {
-            Ok(Decision::Commit(plan)) if !plan.is_empty() => {
-                failpoint::reached(Point::AfterPlanning);
-                let changes = changes(client, &plan)?;
-                let records = match self.keep {
-                    Keep::Records => written(&changes, &records)?,
-                    Keep::Nothing => Records::new(),
-                };
-                let begun = if plan.writes.is_empty() { None } else { self.history.begun(&raised.before) };
-                let correction = raised.correction(&plan, begun.as_ref().map(raw_bson).transpose()?);
-                apply(deployment, session, client, &plan, changes, correction).await?;
-                return Ok(Filled::Written(Executed::wrote(*plan, &raised.before, begun, records)));
-            }
-            Ok(Decision::Commit(plan)) => Ok(Executed::nothing(plan.receipt, false, &raised.before)),
-            Ok(Decision::Replay(receipt)) => Ok(Executed::nothing(*receipt, true, &raised.before)),
-            Err(reject) => Err(reject),
-        };
-        put_back(&deployment.db, session, client, raised).await?;
-        Ok(Filled::Nothing(answer))
-    }
-
-    /// Loads and plans. Gives the records that were loaded too, if they are to be kept.
-    async fn decide(
-        &self,
-        session: &mut ClientSession,
-        counter: &Counter,
-    ) -> Result<(Result<Decision, Reject>, Records), Failure> {
-        let (db, reads) = (&self.deployment.db, &self.reads);
-        let asking = match self.look {
-            Look::AtAGlance if !self.deployment.is_router => Asking::Together,
-            _ => Asking::Apart,
-        };
-        let mut loaded = glance(db, Some(&mut *session), self.client, counter, reads, self.keep, asking).await?;
-        if let Look::AtAGlance = self.look {
-            failpoint::reached(Point::BeforePlanning);
-            let decision = self.planner.plan(&loaded.snapshot);
-            if (Glance { reads, snapshot: &loaded.snapshot }).decides(&decision) {
-                return Ok((decision, loaded.records));
-            }
-        }
-        complete(db, Some(session), self.client, reads, &mut loaded).await?;
-        failpoint::reached(Point::BeforePlanning);
-        Ok((self.planner.plan(&loaded.snapshot), loaded.records))
-    }
 }
 
 /// Commits, again and again while the server does not say what came of it.
@@ -228,7 +317,7 @@ async fn commit(session: &mut ClientSession) -> Result<(), Failure> {
             }
             Err(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => return Err(Failure::Driver(error)),
             // Whatever it is, it came too late to say that nothing was written.
-            Err(error) => return Err(StoreError::Unavailable(describe(&error)).into()),
+            Err(error) => return Err(Failure::Unsettled(describe(&error))),
         }
     }
 }

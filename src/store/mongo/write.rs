@@ -7,6 +7,8 @@ use mongodb::error::Result;
 use mongodb::options::{Acknowledgment, WriteConcern};
 use mongodb::{ClientSession, Database};
 
+use crate::store::StoreError;
+
 /// What came of the statements of one or more commands.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Written {
@@ -147,6 +149,13 @@ impl Written {
 }
 
 impl Refused {
+    /// What to say where no refusal can be.
+    pub fn unexpected(&self, collection: &str) -> StoreError {
+        let Self { statement, code, unique } = self;
+        let why = format!("statement {statement} on {collection} failed with code {code}, unique index {unique:?}");
+        StoreError::Internal(why)
+    }
+
     fn of(error: &Document, first: usize) -> Self {
         let unique = error.get_document("keyPattern").map(|keys| keys.keys().cloned().collect()).unwrap_or_default();
         let index = error.get_i32("index").ok().and_then(|index| usize::try_from(index).ok()).unwrap_or_default();

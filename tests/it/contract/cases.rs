@@ -49,6 +49,10 @@ impl Planner for Broken {
         self.inner.reads()
     }
 
+    fn size(&self) -> usize {
+        self.inner.size()
+    }
+
     fn plan(&self, before: &Snapshot) -> Result<Decision, Reject> {
         let Decision::Commit(mut plan) = self.inner.plan(before)? else { panic!("it is new") };
         let now = clock::now();

@@ -1,0 +1,186 @@
+//! Group commit: small batches of different clients that come while others are being committed share the next
+//! transaction.
+//!
+//! For a small batch the database spends more on taking commands and on committing than on the records, and both
+//! are shared. Who comes alone goes at once and alone. Who comes while a group is being committed waits for it, and
+//! goes with all who came meanwhile; only when they are more than one group takes, the next one does not wait.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::client_queue::Turn;
+use super::connection::Deployment;
+use super::histories::Histories;
+use super::load::Keep;
+use super::orphans::Orphans;
+use super::transaction::{Batch, Transactions};
+use super::{Executed, WORK_DEADLINE, late};
+use crate::model::ClientId;
+use crate::store::cache::DatasetCache;
+use crate::store::{ExecuteError, Outcome, StoreError};
+
+/// Commits batches in groups.
+#[derive(Debug)]
+pub(super) struct GroupCommit {
+    orphans: Arc<Orphans>,
+    histories: Arc<Histories>,
+    /// `None` where others write too.
+    cache: Option<Arc<DatasetCache>>,
+    runtime: Handle,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    /// How many tasks commit groups.
+    tasks: usize,
+}
+
+/// A batch that waits for its group.
+struct Job {
+    deployment: Arc<Deployment>,
+    batch: Batch,
+    caller: Caller,
+}
+
+/// Who waits for a batch.
+struct Caller {
+    epoch: u64,
+    client: ClientId,
+    reply: oneshot::Sender<Result<Outcome, ExecuteError>>,
+    /// The client's, until the batch is done with, also if nobody waits any more: so no group has two batches of one
+    /// client.
+    _turn: Turn,
+}
+
+impl GroupCommit {
+    /// The most groups at once.
+    const MOST_GROUPS: usize = 4;
+    /// The most batches of a group, and the most records that they write together.
+    const MOST_BATCHES: usize = 16;
+    const MOST_RECORDS: usize = 1000;
+    /// A batch that writes more does not share a transaction, so that nobody waits for it.
+    const LARGE: usize = 200;
+
+    /// Call it on the main runtime, which groups are committed on.
+    pub fn new(orphans: Arc<Orphans>, histories: Arc<Histories>, cache: Option<Arc<DatasetCache>>) -> Self {
+        Self { orphans, histories, cache, runtime: Handle::current(), waiting: Mutex::default() }
+    }
+
+    /// Whether a batch may share a transaction. On a sharded cluster each client has its shard, and a transaction over
+    /// several of them is dear.
+    pub fn shares(deployment: &Deployment, batch: &Batch) -> bool {
+        !deployment.is_router && batch.size() <= Self::LARGE
+    }
+
+    /// Commits a batch, with others or alone, in its client's turn.
+    ///
+    /// # Errors
+    /// [`ExecuteError`].
+    pub async fn execute(
+        self: &Arc<Self>,
+        deployment: Arc<Deployment>,
+        batch: Batch,
+        turn: Turn,
+    ) -> Result<Outcome, ExecuteError> {
+        let (reply, answer) = oneshot::channel();
+        let shares = Self::shares(&deployment, &batch);
+        let caller = Caller { epoch: batch.epoch, client: batch.client, reply, _turn: turn };
+        let job = Job { deployment, batch, caller };
+        if shares {
+            self.submit(job);
+        } else {
+            self.commit(vec![job]).await;
+        }
+        answer.await.unwrap_or_else(|_| Err(StoreError::Internal("a group of batches failed".to_owned()).into()))
+    }
+
+    fn submit(self: &Arc<Self>, job: Job) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.jobs.push_back(job);
+        let full = waiting.jobs.len() >= Self::MOST_BATCHES && waiting.tasks < Self::MOST_GROUPS;
+        if waiting.tasks == 0 || full {
+            waiting.tasks += 1;
+            self.runtime.spawn(Arc::clone(self).commit_all());
+        }
+    }
+
+    /// Commits one group after the other while somebody waits.
+    async fn commit_all(self: Arc<Self>) {
+        while let Some(jobs) = self.next_group() {
+            let group = Arc::clone(&self);
+            // On a task of its own: should a batch make it panic, the others still have their turn.
+            if let Err(error) = self.runtime.spawn(async move { group.commit(jobs).await }).await {
+                tracing::error!(%error, "a group of batches failed");
+            }
+        }
+    }
+
+    /// Those who have waited longest, in their order; `None` once nobody waits.
+    fn next_group(&self) -> Option<Vec<Job>> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut group, mut records) = (Vec::<Job>::new(), 0);
+        while let Some(job) = waiting.jobs.pop_front() {
+            records += job.batch.size();
+            let fits = match group.first() {
+                None => true,
+                Some(first) => {
+                    group.len() < Self::MOST_BATCHES
+                        && records <= Self::MOST_RECORDS
+                        && Arc::ptr_eq(&first.deployment, &job.deployment)
+                }
+            };
+            if !fits {
+                waiting.jobs.push_front(job);
+                break;
+            }
+            group.push(job);
+        }
+        if group.is_empty() {
+            waiting.tasks -= 1;
+        }
+        (!group.is_empty()).then_some(group)
+    }
+
+    async fn commit(&self, mut jobs: Vec<Job>) {
+        // For whom nobody waits any more, nothing has begun.
+        jobs.retain(|job| !job.caller.reply.is_closed());
+        let Some(first) = jobs.first() else { return };
+        let deployment = Arc::clone(&first.deployment);
+        let transactions = Transactions {
+            deployment: &deployment,
+            orphans: &self.orphans,
+            histories: &self.histories,
+            keep: if self.cache.is_some() { Keep::Records } else { Keep::Nothing },
+        };
+        let (batches, callers): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.batch, job.caller)).unzip();
+        let executed = match timeout(WORK_DEADLINE, transactions.execute_all(batches)).await {
+            Ok(executed) => executed,
+            Err(_) => callers.iter().map(|_| Err(late(WORK_DEADLINE).into())).collect(),
+        };
+        callers.into_iter().zip(executed).for_each(|(caller, executed)| self.answer(caller, executed));
+    }
+
+    fn answer(&self, caller: Caller, executed: Result<Executed, ExecuteError>) {
+        let outcome = executed.map(|Executed { outcome, commit }| {
+            if let (Some(cache), Some(commit)) = (&self.cache, commit) {
+                cache.commit(caller.epoch, caller.client, commit);
+            }
+            outcome
+        });
+        // Who does not wait any more finds out by a retry.
+        let _ = caller.reply.send(outcome);
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("client", &self.caller.client).finish_non_exhaustive()
+    }
+}
