@@ -18,8 +18,8 @@ use super::connection::Deployment;
 use super::histories::Histories;
 use super::load::Keep;
 use super::orphans::Orphans;
-use super::transaction::{Batch, Transactions};
-use super::{Executed, WORK_DEADLINE, late};
+use super::transaction::{Batch, Shared, Transactions};
+use super::{Executed, WORK_DEADLINE, late, within};
 use crate::model::ClientId;
 use crate::store::cache::DatasetCache;
 use crate::store::{ExecuteError, Outcome, StoreError};
@@ -96,7 +96,7 @@ impl GroupCommit {
         if shares {
             self.submit(job);
         } else {
-            self.commit(vec![job]).await;
+            self.commit_alone(job).await;
         }
         answer.await.unwrap_or_else(|_| Err(StoreError::Internal("a group of batches failed".to_owned()).into()))
     }
@@ -116,7 +116,7 @@ impl GroupCommit {
         while let Some(jobs) = self.next_group() {
             let group = Arc::clone(&self);
             // On a task of its own: should a batch make it panic, the others still have their turn.
-            if let Err(error) = self.runtime.spawn(async move { group.commit(jobs).await }).await {
+            if let Err(error) = self.runtime.spawn(group.commit(jobs)).await {
                 tracing::error!(%error, "a group of batches failed");
             }
         }
@@ -148,23 +148,38 @@ impl GroupCommit {
         (!group.is_empty()).then_some(group)
     }
 
-    async fn commit(&self, mut jobs: Vec<Job>) {
+    async fn commit(self: Arc<Self>, mut jobs: Vec<Job>) {
         // For whom nobody waits any more, nothing has begun.
         jobs.retain(|job| !job.caller.reply.is_closed());
         let Some(first) = jobs.first() else { return };
         let deployment = Arc::clone(&first.deployment);
-        let transactions = Transactions {
-            deployment: &deployment,
-            orphans: &self.orphans,
-            histories: &self.histories,
-            keep: if self.cache.is_some() { Keep::Records } else { Keep::Nothing },
-        };
         let (batches, callers): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.batch, job.caller)).unzip();
-        let executed = match timeout(WORK_DEADLINE, transactions.execute_all(batches)).await {
-            Ok(executed) => executed,
-            Err(_) => callers.iter().map(|_| Err(late(WORK_DEADLINE).into())).collect(),
+        let shared = match timeout(WORK_DEADLINE, self.transactions(&deployment).execute_together(batches)).await {
+            Ok(shared) => shared,
+            Err(_) => callers.iter().map(|_| Shared::Done(Err(late(WORK_DEADLINE).into()))).collect(),
         };
-        callers.into_iter().zip(executed).for_each(|(caller, executed)| self.answer(caller, executed));
+        for (caller, shared) in callers.into_iter().zip(shared) {
+            match shared {
+                Shared::Done(executed) => self.answer(caller, executed),
+                // Whatever holds it up does not hold up the next group.
+                Shared::Alone(batch) => {
+                    let (group, deployment) = (Arc::clone(&self), Arc::clone(&deployment));
+                    let alone = async move { group.commit_alone(Job { deployment, batch, caller }).await };
+                    self.runtime.spawn(alone);
+                }
+            }
+        }
+    }
+
+    async fn commit_alone(&self, job: Job) {
+        let Job { deployment, batch, caller } = job;
+        let executed = within(WORK_DEADLINE, self.transactions(&deployment).execute(batch)).await;
+        self.answer(caller, executed);
+    }
+
+    fn transactions<'a>(&'a self, deployment: &'a Deployment) -> Transactions<'a> {
+        let keep = if self.cache.is_some() { Keep::Records } else { Keep::Nothing };
+        Transactions { deployment, orphans: &self.orphans, histories: &self.histories, keep }
     }
 
     fn answer(&self, caller: Caller, executed: Result<Executed, ExecuteError>) {

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use mongodb::options::{Acknowledgment, ReadConcern, WriteConcern};
 use mongodb::{ClientSession, Database};
@@ -58,6 +57,13 @@ enum Look {
     AtEverything,
 }
 
+/// What came of a batch in a transaction that it shared.
+pub(super) enum Shared {
+    Done(Result<Executed, ExecuteError>),
+    /// Nothing: it has to go alone.
+    Alone(Batch),
+}
+
 impl Batch {
     pub fn new(client: ClientId, epoch: u64, planner: Arc<dyn Planner>) -> Self {
         Self { client, epoch, reads: planner.reads(), planner, look: Look::AtAGlance }
@@ -81,24 +87,24 @@ impl Batch {
 }
 
 impl Transactions<'_> {
-    /// Loads, plans and commits batches of different clients in one transaction. If that fails because of one of
-    /// them, the others go on without it; if nobody knows because of which, each goes on alone. The results are in
-    /// the order of the batches. The caller sets the deadline by dropping the future, which ends the transactions.
-    pub async fn execute_all(self, mut batches: Vec<Batch>) -> Vec<Result<Executed, ExecuteError>> {
-        let mut results: Vec<_> = batches.iter().map(|_| None).collect();
+    /// Loads, plans and commits batches of different clients, one or more, in one transaction. If that fails because
+    /// of one of them, the others go on without it; if nobody knows because of which, none goes on. The results are in the order
+    /// of the batches. The caller sets the deadline by dropping the future, which ends the transaction.
+    pub async fn execute_together(self, mut batches: Vec<Batch>) -> Vec<Shared> {
+        let mut done: Vec<_> = batches.iter().map(|_| None).collect();
         let mut together: Vec<usize> = (0..batches.len()).collect();
-        while together.len() > 1 {
+        while !together.is_empty() {
             let members: Vec<_> = together.iter().map(|&place| &batches[place]).collect();
             match self.try_together(&members).await {
                 Ok(answers) => {
                     for (place, answer) in together.drain(..).zip(answers) {
-                        results[place] = Some(answer.map_err(ExecuteError::from));
+                        done[place] = Some(answer.map_err(ExecuteError::from));
                     }
                 }
                 // To do it again could be to do it twice.
                 Err(Stopped { failure: Failure::Unsettled(why), .. }) => {
                     for place in together.drain(..) {
-                        results[place] = Some(Err(StoreError::Unavailable(why.clone()).into()));
+                        done[place] = Some(Err(StoreError::Unavailable(why.clone()).into()));
                     }
                 }
                 Err(Stopped { failure, culprit: Some(member) }) => {
@@ -107,16 +113,13 @@ impl Transactions<'_> {
                 Err(_) => together.clear(),
             }
         }
-        let alone = batches.into_iter().zip(results).map(async |(batch, result)| match result {
-            Some(result) => result,
-            None => self.execute(batch).await,
-        });
-        join_all(alone).await
+        let result = |(batch, done): (_, Option<_>)| done.map_or(Shared::Alone(batch), Shared::Done);
+        batches.into_iter().zip(done).map(result).collect()
     }
 
     /// Loads, plans and commits one batch, and runs its transaction again from the start while the server says that
-    /// another try may succeed.
-    async fn execute(self, mut batch: Batch) -> Result<Executed, ExecuteError> {
+    /// another try may succeed. The caller sets the deadline as above.
+    pub async fn execute(self, mut batch: Batch) -> Result<Executed, ExecuteError> {
         let mut session = self.session().await?;
         let _at_work = self.orphans.at_work(&session);
         let (begin, mut backoff) = (Instant::now(), Backoff::new());
@@ -151,7 +154,9 @@ impl Transactions<'_> {
         let _at_work = self.orphans.at_work(&session);
         let tried = self.attempt(&mut session, batches).await;
         tried.inspect_err(|stopped| {
-            tracing::debug!(batches = batches.len(), culprit = stopped.culprit, "a group is taken apart");
+            if batches.len() > 1 {
+                tracing::debug!(batches = batches.len(), culprit = stopped.culprit, "a group is taken apart");
+            }
         })
     }
 
