@@ -47,8 +47,10 @@ impl Cli {
     pub async fn run(self) -> Result<ExitCode, CliError> {
         match self.command.unwrap_or_else(|| Command::Serve(Box::new(self.config))) {
             Command::Serve(config) => {
-                telemetry::start(&config)?;
-                server::serve(*config).await?;
+                let telemetry = telemetry::start(&config)?;
+                let served = server::serve(*config).await;
+                telemetry.finish();
+                served?;
                 Ok(ExitCode::SUCCESS)
             }
             Command::Token(arguments) => token::run(&arguments),

@@ -1,5 +1,7 @@
 //! What an operator can set, each by its environment variable or its flag.
 
+mod observability;
+
 use std::fmt;
 use std::net::{AddrParseError, IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -8,6 +10,7 @@ use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::{Args, ValueEnum};
 
 use crate::store::DatasetMemory;
+pub use observability::Observability;
 
 /// The configuration of a server.
 #[derive(Debug, Clone, Args)]
@@ -95,6 +98,10 @@ pub struct Config {
     /// How to log
     #[arg(long, env = "LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+
+    /// How the server tells what it does, beside its log.
+    #[command(flatten)]
+    pub observability: Observability,
 }
 
 /// How log lines look.

@@ -17,6 +17,7 @@ use super::load::{Asking, Keep, complete, glance, load};
 use super::orphans::Orphans;
 use crate::dataset::Records;
 use crate::failpoint::{self, Point};
+use crate::metrics::{self, Retry};
 use crate::model::ClientId;
 use crate::plan::{Decision, Glance, Planner, ReadSet, Reject, Snapshot};
 use crate::store::records::{changes, raw_bson, written};
@@ -47,15 +48,19 @@ pub(super) async fn execute(
             Ok(outcome) => return Ok(outcome),
             Err(Failure::Overtaken) => {
                 tracing::debug!(%client, "somebody was quicker; the transaction runs again");
+                metrics::RETRIES.count(Retry::Overtaken);
                 batch.look = Look::AtEverything;
             }
             Err(Failure::NotTogether(error)) => {
                 tracing::debug!(%client, error = describe(&error), "transaction runs again with more commands");
+                metrics::RETRIES.count(Retry::Apart);
                 batch.look = Look::AtEverything;
             }
             Err(Failure::Driver(error)) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => {
                 tracing::debug!(%client, error = describe(&error), "transaction runs again");
-                if code(&error) == Some(WRITE_CONFLICT) && begin.elapsed() > PATIENCE {
+                let is_conflict = code(&error) == Some(WRITE_CONFLICT);
+                metrics::RETRIES.count(if is_conflict { Retry::Conflict } else { Retry::Transient });
+                if is_conflict && begin.elapsed() > PATIENCE {
                     orphans.end(db).await;
                 }
             }
@@ -224,6 +229,7 @@ async fn commit(session: &mut ClientSession) -> Result<(), Failure> {
             Ok(()) => return Ok(()),
             Err(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) => {
                 tracing::debug!(error = describe(&error), "commit is asked for again");
+                metrics::RETRIES.count(Retry::Commit);
                 backoff.wait().await;
             }
             Err(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => return Err(Failure::Driver(error)),
