@@ -31,8 +31,8 @@ pub trait Declared: Sync {
     /// `counter`, `gauge` or `histogram`.
     fn kind(&self) -> &'static str;
 
-    /// The names of its labels.
-    fn label_names(&self) -> Vec<&'static str>;
+    /// The labels of all series that it can ever have, each with its name and value.
+    fn series(&self) -> Vec<Vec<(&'static str, &'static str)>>;
 
     /// The upper bounds of a histogram's buckets; none for other kinds.
     fn buckets(&self) -> &'static [f64];
@@ -105,8 +105,8 @@ impl<I: Series, L: Labels> Declared for Family<I, L> {
         I::KIND
     }
 
-    fn label_names(&self) -> Vec<&'static str> {
-        L::all().first().map(|value| value.pairs().into_iter().map(|(name, _)| name).collect()).unwrap_or_default()
+    fn series(&self) -> Vec<Vec<(&'static str, &'static str)>> {
+        L::all().into_iter().map(Labels::pairs).collect()
     }
 
     fn buckets(&self) -> &'static [f64] {
