@@ -59,7 +59,7 @@ impl Export {
 }
 
 /// Makes a span, in which nothing has happened yet, a part of the trace that a request's headers name, if they do.
-pub fn continue_trace<'a>(span: &Span, header: impl Fn(&str) -> Option<&'a str>) {
+pub fn continue_trace<'a>(span: &Span, header: &'a dyn Fn(&str) -> Option<&'a str>) {
     let parent = TraceContextPropagator::new().extract(&Headers(header));
     if parent.span().span_context().is_valid() {
         // A span that is not told has no parent either.
@@ -67,11 +67,12 @@ pub fn continue_trace<'a>(span: &Span, header: impl Fn(&str) -> Option<&'a str>)
     }
 }
 
-struct Headers<F>(F);
+/// Where to look up a header.
+struct Headers<'a>(&'a dyn Fn(&str) -> Option<&'a str>);
 
-impl<'a, F: Fn(&str) -> Option<&'a str>> Extractor for Headers<F> {
+impl Extractor for Headers<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        (self.0)(key)
+        self.0(key)
     }
 
     fn keys(&self) -> Vec<&str> {

@@ -66,7 +66,7 @@ fn begin(request: &ServiceRequest) -> Arc<Trace> {
     let route = Route::of(request.match_info().as_str());
     let trace = Arc::new(Trace::begin(request_id(request.headers()), route, method(request.method())));
     #[cfg(feature = "otel")]
-    crate::otel::continue_trace(trace.span(), |name| request.headers().get(name)?.to_str().ok());
+    crate::otel::continue_trace(trace.span(), &|name| request.headers().get(name)?.to_str().ok());
     request.extensions_mut().insert(Arc::clone(&trace));
     trace
 }
