@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tracing::field::Empty;
@@ -27,7 +27,7 @@ pub struct Trace {
     key: OnceLock<IdempotencyKey>,
     operations: OnceLock<usize>,
     revision: OnceLock<Revision>,
-    executed: OnceLock<()>,
+    executed: AtomicBool,
     replay: OnceLock<Replay>,
     received: OnceLock<usize>,
     spent: [AtomicU64; Phase::COUNT],
@@ -98,7 +98,7 @@ impl Trace {
             key: OnceLock::new(),
             operations: OnceLock::new(),
             revision: OnceLock::new(),
-            executed: OnceLock::new(),
+            executed: AtomicBool::new(false),
             replay: OnceLock::new(),
             received: OnceLock::new(),
             spent: Default::default(),
@@ -136,7 +136,7 @@ impl Trace {
 
     /// The store has executed its batch, now or earlier.
     pub fn executed(&self, revision: Revision) {
-        let _ = self.executed.set(());
+        self.executed.store(true, Ordering::Relaxed);
         self.shows(revision);
     }
 
@@ -194,10 +194,11 @@ impl Trace {
     /// Quiet is what comes often and changes nothing: whether a token is good, whether the server can work, pulls,
     /// answers that were kept for a retry, and refusals that pass. So is what anybody can send without a token.
     fn verdict(&self) -> (Level, &'static str) {
+        let executed = self.executed.load(Ordering::Relaxed);
         let Some(answer) = self.answer.get() else {
-            return match self.executed.get() {
-                Some(()) => (Level::INFO, "done, and nobody waited for the answer"),
-                None => (Level::DEBUG, "nobody waited for the answer"),
+            return match executed {
+                true => (Level::INFO, "done, and nobody waited for the answer"),
+                false => (Level::DEBUG, "nobody waited for the answer"),
             };
         };
         let known = self.client.get().is_some() && !matches!(self.route, Route::ReadyToSync | Route::Health);
@@ -205,7 +206,7 @@ impl Trace {
             Some(error) if error.inside().is_some() => (Level::ERROR, "request failed"),
             Some(error) if known && !error.passes() => (Level::INFO, "request refused"),
             Some(_) => (Level::DEBUG, "request refused"),
-            None if self.executed.get().is_some() => (Level::INFO, "answered"),
+            None if executed => (Level::INFO, "answered"),
             None => (Level::DEBUG, "answered"),
         }
     }
