@@ -204,6 +204,8 @@ impl Trace {
         let known = self.client.get().is_some() && !matches!(self.route, Route::ReadyToSync | Route::Health);
         match &answer.error {
             Some(error) if error.inside().is_some() => (Level::ERROR, "request failed"),
+            // The phone was told to come back for it.
+            Some(_) if executed => (Level::INFO, "done, after the answer"),
             Some(error) if known && !error.passes() => (Level::INFO, "request refused"),
             Some(_) => (Level::DEBUG, "request refused"),
             None if executed => (Level::INFO, "answered"),

@@ -248,6 +248,46 @@ fn what_is_in_use_shows_while_it_is() {
 }
 
 #[test]
+fn those_who_wait_show() {
+    let watched = Watched::start(&Setup::on(Engine::Embedded).env("MAX_CONCURRENT_BATCHES", "1"));
+    let items: Vec<_> = (0..500).map(|number| json!({"name": format!("item {number}"), "price": 1})).collect();
+    let batch = json!({"item": {"create": items}});
+    let waiting = |queue: &str| watched.scrape().value("viveka_queue_depth", &[("queue", queue)]);
+    thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| Phone::new(&watched.server).sync(&batch).expect_ok());
+        }
+        for queue in ["execute", "store"] {
+            eventually(queue, SOON, || (waiting(queue) >= 1.0).then_some(()));
+        }
+    });
+    for queue in ["execute", "answer", "compute", "store"] {
+        assert_eq!(waiting(queue), 0.0, "{queue}");
+    }
+}
+
+#[test]
+fn transactions_that_run_again_are_counted() {
+    let setup = Setup::on(Engine::ReplicaSet);
+    let watched = [Watched::start(&setup), Watched::start(&setup)];
+    let client = random_hex(12);
+    let retries = || -> f64 {
+        let of =
+            |watched: &Watched| watched.scrape().value("viveka_transaction_retries_total", &[("reason", "conflict")]);
+        watched.iter().map(of).sum()
+    };
+    // Two servers know nothing of each other's queues, so their batches meet in the database.
+    eventually("two transactions meet", SOON, || {
+        thread::scope(|scope| {
+            for Watched { server, .. } in &watched {
+                scope.spawn(|| Phone::of(server, &client).sync(&day()).expect_ok());
+            }
+        });
+        (retries() >= 1.0).then_some(())
+    });
+}
+
+#[test]
 fn a_store_that_is_away_is_told() {
     let mut mongod = Mongod::start(Topology::ReplicaSet);
     let watched = Watched::start(&Setup::at(&mongod));
