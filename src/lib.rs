@@ -8,6 +8,8 @@
 
 pub mod cli;
 pub mod config;
+#[cfg(feature = "otel")]
+mod otel;
 pub mod server;
 mod telemetry;
 
@@ -23,5 +25,6 @@ pub mod dataset;
 
 pub mod clock;
 pub mod failpoint;
+pub mod metrics;
 pub mod model;
 mod secret_file;

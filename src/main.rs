@@ -19,7 +19,7 @@ async fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     match cli.run().await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE

@@ -1,7 +1,7 @@
 //! Puts the parts together, listens, and stops without cutting anything off.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::{Config, ConfigError};
 use crate::http::auth::Tokens;
-use crate::http::{self, App, Capacity, Limits};
+use crate::http::{self, App, Capacity, Limits, Scrapes};
+use crate::metrics::{self, Engine, Exposition, InstallError, Version};
 use crate::secret_file;
 use crate::store::embedded::{EmbeddedStore, OpenError};
 use crate::store::mongo::{MongoOptions, MongoStore};
@@ -40,6 +41,9 @@ pub enum ServeError {
     /// The address is taken, or not ours.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
+    /// Metrics cannot be recorded.
+    #[error(transparent)]
+    Metrics(#[from] InstallError),
     /// The operating system failed the server.
     #[error("the server failed: {0}")]
     Io(#[from] io::Error),
@@ -66,9 +70,9 @@ pub const DEMO_CLIENT: &str = "64b000000000000000000001";
 /// [`ServeError`].
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     config.check()?;
-    let address = SocketAddr::new(config.host, config.port);
-    let listener = TcpListener::bind(address).map_err(|e| ServeError::Listen(address, e))?;
-    let address = listener.local_addr()?;
+    let (listener, address) = listen(config.host, config.port)?;
+    // Before anything is counted.
+    let scrapes = listen_for_scrapes(&config)?;
     let tokens = tokens(&config)?;
     let demo_token = config.jwt_secret().is_none().then(|| tokens.mint(DEMO_CLIENT, 30)).flatten();
     let (store, unusable) = open_store(&config).await?;
@@ -85,6 +89,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     };
     let app = App::new(store, tokens, limits, capacity, config.replay_cache_bytes, Handle::current());
 
+    let scrapes =
+        scrapes.map(|(listener, exposition)| Scrapes::serve(listener, exposition, app.clone())).transpose()?;
     let data = web::Data::new(app.clone());
     let server = HttpServer::new(move || {
         actix_web::App::new().app_data(data.clone()).wrap(from_fn(http::envelope)).configure(http::routes)
@@ -115,8 +121,29 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         error = unusable => return Err(ServeError::Mongo(error)),
     }
     stopper.abort();
+    if let Some(scrapes) = scrapes {
+        scrapes.stop().await;
+    }
     tracing::info!("stopped");
     Ok(())
+}
+
+fn listen(host: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let address = SocketAddr::new(host, port);
+    let listener = TcpListener::bind(address).map_err(|e| ServeError::Listen(address, e))?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// Begins to record and listens for those who read the metrics, if the settings name a port for them.
+fn listen_for_scrapes(config: &Config) -> Result<Option<(TcpListener, Exposition)>, ServeError> {
+    let Some(port) = config.observability.metrics_port else { return Ok(None) };
+    let (listener, address) = listen(config.observability.metrics_host, port)?;
+    let exposition = metrics::install()?;
+    let engine = if config.mongo_url().is_some() { Engine::MongoDb } else { Engine::Embedded };
+    metrics::BUILD.set((Version::This, engine), 1);
+    tracing::info!(address = %address, "metrics can be read");
+    Ok(Some((listener, exposition)))
 }
 
 /// Ends a connection whose phone has stopped to take what is sent to it, so that an answer does not hold its

@@ -28,7 +28,7 @@ impl Serve {
             runtime.block_on(Cli::parse_from(["viveka-sync"]).run()).map_err(|error| error.to_string())
         });
         match served {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(code) => code,
             Err(error) => {
                 eprintln!("error: {error}");
                 ExitCode::FAILURE

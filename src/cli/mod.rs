@@ -2,15 +2,17 @@
 
 mod token;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::server::{self, ServeError};
 use crate::telemetry;
 
 /// The sync server for offline-first business apps: all or nothing, exactly once.
 #[derive(Debug, Parser)]
-#[command(name = "viveka-sync", version)]
+#[command(name = "viveka-sync", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     #[command(flatten)]
     config: Config,
@@ -18,26 +20,40 @@ pub struct Cli {
     command: Option<Command>,
 }
 
+/// Why a command did not do what it was asked, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The server did not start, or did not go on.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve (the default)
-    Serve,
+    Serve(Box<Config>),
     /// Mint a development token with the configured secret
-    Token(token::Arguments),
+    Token(Box<token::Arguments>),
 }
 
 impl Cli {
-    /// Does what the command line says.
+    /// Does what the command line says. The exit code is what the command found out.
     ///
     /// # Errors
-    /// [`ServeError`], in one line.
-    pub async fn run(self) -> Result<(), ServeError> {
-        match self.command.unwrap_or(Command::Serve) {
-            Command::Serve => {
-                telemetry::start(&self.config)?;
-                server::serve(self.config).await
+    /// [`CliError`], in one line.
+    pub async fn run(self) -> Result<ExitCode, CliError> {
+        match self.command.unwrap_or_else(|| Command::Serve(Box::new(self.config))) {
+            Command::Serve(config) => {
+                let telemetry = telemetry::start(&config)?;
+                let served = server::serve(*config).await;
+                telemetry.finish();
+                served?;
+                Ok(ExitCode::SUCCESS)
             }
-            Command::Token(arguments) => token::run(&self.config, &arguments),
+            Command::Token(arguments) => token::run(&arguments),
         }
     }
 }

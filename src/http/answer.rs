@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::sync::Arc;
 
 use actix_web::http::header;
 use actix_web::web::Bytes;
@@ -16,6 +17,7 @@ use super::error::ApiError;
 use super::streamed;
 use super::synced::SyncedIds;
 use crate::batch::{Alias, Warning};
+use crate::metrics::{Phase, Replay};
 use crate::model::{Cursor, Revision};
 use crate::plan::{IdMap, Receipt, Summary};
 use crate::store::{Data, DataStream, Mode, Moment, Pull, Wanted};
@@ -39,8 +41,8 @@ pub struct Answer {
     pub cursor: Cursor,
     /// Whether equal cursors are equal answers to a pull.
     pub exact: bool,
-    /// Whether the batch had been committed by an earlier request.
-    pub replayed: bool,
+    /// Whether the batch had been committed by an earlier request, and who knew.
+    pub replayed: Option<Replay>,
 }
 
 /// What is to be answered.
@@ -84,7 +86,7 @@ pub async fn show(
     let pull = read(admitted, view.wanted, after, receipt.revision, app).await?;
     let head = head(receipt, &pull)?;
     let (cursor, exact) = (pull.cursor, pull.exact);
-    let plain = |pieces| Answer { pieces, coding: Coding::Identity, cursor, exact, replayed: false };
+    let plain = |pieces| Answer { pieces, coding: Coding::Identity, cursor, exact, replayed: None };
     match pull.data {
         Data::Stream(data) => {
             admitted.hold(head.len() + app.limits.stream_footprint())?;
@@ -118,13 +120,15 @@ async fn read(
 ) -> Result<Pull, ApiError> {
     let (client, epoch) = (admitted.client(), app.store.epoch());
     let newest = app.replays.newest(epoch, client).await.max(committed);
-    let pull = app.store.dataset(&client, wanted, after).await?;
+    let pull = app.store.dataset(&client, wanted, after);
+    let pull = admitted.trace().during_async(Phase::Dataset, pull).await?;
     let revision = pull.cursor.position.revision;
     if revision < newest {
         // A member of a replica set that was just elected may not know yet what was confirmed.
         return Err(ApiError::Unavailable("the dataset is older than what was committed".to_owned()));
     }
     app.replays.saw(epoch, client, revision).await;
+    admitted.trace().shows(revision);
     Ok(pull)
 }
 
@@ -135,8 +139,8 @@ impl Answer {
     }
 
     /// The same for a request whose batch had been committed before, if it had.
-    pub fn or_replayed(self, replayed: bool) -> Self {
-        Self { replayed: self.replayed || replayed, ..self }
+    pub fn or_replayed(self, replayed: Option<Replay>) -> Self {
+        Self { replayed: replayed.or(self.replayed), ..self }
     }
 
     /// Its bytes.
@@ -159,7 +163,9 @@ impl Answer {
         // Nothing that is worth it grows; what does not shrink takes a little more.
         admitted.hold(2 * length)?;
         let pieces = self.pieces;
-        let encoded = app.compute(admitted, move || coding.encode(&pieces)).await?;
+        let trace = Arc::clone(admitted.trace());
+        let encode = move || trace.during(Phase::Encode, || coding.encode(&pieces));
+        let encoded = app.compute(admitted, encode).await?;
         let encoded = Bytes::from(encoded.map_err(|e| ApiError::Internal(e.to_string()))?);
         admitted.hold(encoded.len())?;
         Ok(Self { pieces: vec![encoded], coding, ..self })
@@ -167,6 +173,14 @@ impl Answer {
 }
 
 impl Shown {
+    /// The client's revision that its dataset shows.
+    pub fn revision(&self) -> Revision {
+        match self {
+            Self::Whole(answer) => answer.revision(),
+            Self::Large(large) => large.cursor.position.revision,
+        }
+    }
+
     /// As HTTP.
     ///
     /// # Errors
@@ -183,7 +197,7 @@ impl Shown {
             Self::Whole(answer) => {
                 // The request holds its memory until it is sent.
                 admitted.hold(answer.length())?;
-                let mut response = begin(answer.coding, replayed || answer.replayed, etag);
+                let mut response = begin(answer.coding, replayed, etag);
                 Ok(response.body(HeldBody::new(answer.pieces, admitted)))
             }
             Self::Large(Large { head, data, .. }) => {

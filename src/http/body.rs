@@ -11,6 +11,7 @@ use super::App;
 use super::admission::Admitted;
 use super::encoding::Coding;
 use super::error::ApiError;
+use crate::metrics::Phase;
 
 /// How long a phone may pause while it sends a body.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -33,12 +34,17 @@ pub async fn read(
     if stated.is_some_and(|length| length > limit) {
         return Err(ApiError::PayloadTooLarge { limit });
     }
-    let body = receive(payload, stated, limit, admitted).await?;
+    let trace = admitted.trace();
+    let body = trace.during_async(Phase::Read, receive(payload, stated, limit, admitted)).await?;
+    trace.received(body.len());
     if coding == Coding::Identity || body.is_empty() {
         return Ok(body);
     }
     let holder = admitted.clone();
-    let decode = move || coding.decode(&body, limit, |decoded| holder.hold(body.capacity() + decoded));
+    let decode = move || {
+        let reserve = |decoded| holder.hold(body.capacity() + decoded);
+        holder.trace().during(Phase::Read, || coding.decode(&body, limit, reserve))
+    };
     let decoded = app.compute(admitted, decode).await??;
     admitted.hold(decoded.capacity())?;
     Ok(decoded)

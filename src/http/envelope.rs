@@ -1,23 +1,26 @@
-//! What is around every request: its id, its span in the log, and the envelope of its errors.
+//! What is around every request: its id, what is told of it, and the envelope of its errors.
 
-use std::time::Instant;
+use std::sync::Arc;
 
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::HttpMessage;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::ConnectionType;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
 use actix_web::web;
 use tracing::Instrument;
 
 use super::App;
 use super::error::ApiError;
+use super::trace::Trace;
 use crate::clock;
+use crate::metrics::Route;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Gives a request its id and every error its JSON body, logs what the outside is not told, and refuses
-/// requests when the server is about to stop.
+/// Gives a request its id and every error its JSON body, takes note of what comes of it, and refuses requests when
+/// the server is about to stop.
 ///
 /// # Errors
 /// None of ours: the routes turn errors into answers, which get their bodies here.
@@ -25,43 +28,53 @@ pub async fn envelope(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let id = request_id(request.headers());
-    let span =
-        tracing::info_span!("request", request.id = id, http.method = %request.method(), http.path = request.path());
+    let trace = begin(&request);
+    let span = trace.span().clone();
     async move {
-        let started = Instant::now();
         let app = request.app_data::<web::Data<App>>().expect("the app is registered with its routes").clone();
-        let mut response = match app.begin() {
+        let (mut response, error) = match app.begin() {
             Some(_in_flight) => {
                 let response = next.call(request).await?;
                 match response.response().error().map(ApiError::from) {
-                    Some(error) => response.into_response(answer(&error, &id)),
-                    None => response.map_into_boxed_body(),
+                    Some(error) => (response.into_response(error.respond(trace.id())), Some(error)),
+                    None => (response.map_into_boxed_body(), None),
                 }
             }
-            None => request.into_response(answer(&ApiError::Stopping, &id)),
+            None => (request.into_response(ApiError::Stopping.respond(trace.id())), Some(ApiError::Stopping)),
         };
         if app.is_stopping() {
             // So that the phone's next request finds another server, or this one when it is back.
             response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }
-        let value = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("unprintable"));
+        let value = HeaderValue::from_str(trace.id()).unwrap_or(HeaderValue::from_static("unprintable"));
         response.headers_mut().insert(REQUEST_ID, value);
-        let (status, elapsed_ms) = (response.status().as_u16(), started.elapsed().as_millis() as u64);
-        tracing::debug!(http.status = status, elapsed_ms, "answered");
+        let length = match response.response().body().size() {
+            BodySize::None => Some(0),
+            BodySize::Sized(length) => Some(length),
+            BodySize::Stream => None,
+        };
+        trace.answered(response.status().as_u16(), length, error);
         Ok(response)
     }
     .instrument(span)
     .await
 }
 
-fn answer(error: &ApiError, id: &str) -> actix_web::HttpResponse {
-    match error.inside() {
-        Some(inside) => tracing::error!(error = inside, "request failed"),
-        // Escaped, for it may quote the request, and a log line must not be forged.
-        None => tracing::debug!(error = ?error.to_string(), "request refused"),
-    }
-    error.respond(id)
+/// Begins to take note of a request. Its routes find the [`Trace`] in its extensions.
+fn begin(request: &ServiceRequest) -> Arc<Trace> {
+    // As the router sees it, escapes undone.
+    let route = Route::of(request.match_info().as_str());
+    let trace = Arc::new(Trace::begin(request_id(request.headers()), route, method(request.method())));
+    #[cfg(feature = "otel")]
+    crate::otel::continue_trace(trace.span(), &|name| request.headers().get(name)?.to_str().ok());
+    request.extensions_mut().insert(Arc::clone(&trace));
+    trace
+}
+
+/// The method's name; of one that is not in RFC 9110 or RFC 5789 nothing is told.
+fn method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "CONNECT", "TRACE"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
 /// The request's own id if it is sane, else a new one.

@@ -127,6 +127,16 @@ impl ApiError {
         }
     }
 
+    /// The code of the error, as phones read it.
+    pub fn code(&self) -> &'static str {
+        self.face().code
+    }
+
+    /// Whether it passes by itself, and many hear of it at once.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::InProgress | Self::Overloaded | Self::Stopping | Self::Unavailable(_) | Self::Away)
+    }
+
     fn face(&self) -> Face {
         let (status, code, message) = match self {
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "Not found".into()),

@@ -16,8 +16,7 @@ use crate::store::{Health, Store, StoreError};
 /// # Errors
 /// [`ApiError`] 503 if the store is away.
 pub async fn health(app: web::Data<App>) -> Result<HttpResponse, ApiError> {
-    let (store, pulse) = (app.store.clone(), app.health.clone());
-    let health = app.run(async move { pulse.feel(store.as_ref()).await }).await??;
+    let health = ask(&app).await?;
     Ok(HttpResponse::Ok().json(json!({
         "success": true,
         "status": "ok",
@@ -25,6 +24,15 @@ pub async fn health(app: web::Data<App>) -> Result<HttpResponse, ApiError> {
         "transactional": health.transactional,
         "version": env!("CARGO_PKG_VERSION"),
     })))
+}
+
+/// What the store says of itself, or said a moment ago.
+///
+/// # Errors
+/// [`ApiError`] 503 if the store is away.
+pub async fn ask(app: &App) -> Result<Health, ApiError> {
+    let (store, pulse) = (app.store.clone(), app.health.clone());
+    app.run(async move { pulse.feel(store.as_ref()).await }).await?
 }
 
 /// What the store said of itself a moment ago. Anybody may ask for it, so however many do, the store is

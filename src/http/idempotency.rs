@@ -13,6 +13,7 @@ use moka::ops::compute::Op;
 use super::answer::{Answer, View};
 use super::error::ApiError;
 use crate::batch::Fingerprint;
+use crate::metrics::{self, CacheName, Lookup, Replay};
 use crate::model::{ClientId, IdempotencyKey, Revision};
 use crate::store::Outcome;
 
@@ -131,10 +132,12 @@ impl Replays {
     ) -> Result<Answer, Unshared> {
         if let Some(finished) = self.answers.get(&slot).await {
             if self.is_fresh(&slot, &finished).await {
-                return Ok(finished.or_replayed(true));
+                metrics::LOOKUPS.count((CacheName::Replay, Lookup::Hit));
+                return Ok(finished.or_replayed(Some(Replay::Cache)));
             }
             self.answers.invalidate(&slot).await;
         }
+        metrics::LOOKUPS.count((CacheName::Replay, Lookup::Miss));
         let mut leads = false;
         let work = async {
             leads = true;
@@ -146,10 +149,16 @@ impl Replays {
                 if leads {
                     self.finished(slot, answer.revision()).await;
                 }
-                Ok(answer.or_replayed(!leads))
+                Ok(answer.or_replayed((!leads).then_some(Replay::Coalesced)))
             }
             Err(error) => Err(Arc::unwrap_or_clone(error)),
         }
+    }
+
+    /// Says how much is kept.
+    pub async fn measure(&self) {
+        self.answers.run_pending_tasks().await;
+        metrics::CACHE_BYTES.set(CacheName::Replay, self.answers.weighted_size());
     }
 
     async fn is_fresh(&self, slot: &Slot, answer: &Answer) -> bool {

@@ -14,9 +14,11 @@ mod hs256;
 mod idempotency;
 mod ready;
 mod reconcile;
+mod scrape;
 mod streamed;
 mod sync;
 mod synced;
+mod trace;
 mod validate;
 
 use std::future::Future;
@@ -30,6 +32,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument;
 
 use crate::batch::reading_footprint;
+use crate::metrics::Phase;
 use crate::store::Store;
 pub use admission::Capacity;
 use admission::{Admission, Admitted};
@@ -37,6 +40,7 @@ use auth::Tokens;
 pub use envelope::envelope;
 use error::ApiError;
 use idempotency::Replays;
+pub use scrape::Scrapes;
 
 /// All routes, on one screen.
 pub fn routes(config: &mut ServiceConfig) {
@@ -170,7 +174,7 @@ impl App {
         let (large, most, holder) = (body.len() >= LARGE, self.limits.max_operations, admitted.clone());
         let parse = move || {
             holder.hold(body.capacity() + reading_footprint(&body, most))?;
-            Ok(read(&body, most))
+            Ok(holder.trace().during(Phase::Parse, || read(&body, most)))
         };
         if large { self.compute(admitted, parse).await? } else { parse() }
     }

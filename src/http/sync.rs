@@ -12,10 +12,12 @@ use super::body;
 use super::encoding::Coding;
 use super::error::ApiError;
 use super::idempotency::{self, Slot, Unshared};
+use super::trace::Trace;
 use crate::batch::{self, Batch};
 use crate::clock::Stamp;
+use crate::metrics::{self, OperationKind, Phase, Replay};
 use crate::model::{ClientId, Cursor, IdempotencyKey};
-use crate::plan::{Idempotent, Planner, Receipt, SyncPlanner};
+use crate::plan::{Decision, Idempotent, Planner, ReadSet, Receipt, Reject, Snapshot, SyncPlanner};
 use crate::store::{FullReason, Outcome, Wanted};
 
 /// As long as phones wait. Work that takes longer goes on, and a retry with the same key finds it.
@@ -38,10 +40,18 @@ pub async fn sync(
     if key.is_none() && app.limits.require_idempotency_key && !batch.is_empty() {
         return Err(ApiError::KeyRequired);
     }
+    note(&batch, key.as_ref(), &admitted);
     let view = View { wanted: wanted(&batch.view, &admitted.client()), coding: Coding::accepted(request.headers()) };
     let committed = !batch.is_empty();
     let (shown, replayed) = answer(&admitted, key, batch, view, &app).await?;
-    shown.respond(replayed, view.coding, None, admitted, &app).map_err(|error| error.after(committed))
+    shown.respond(replayed.is_some(), view.coding, None, admitted, &app).map_err(|error| error.after(committed))
+}
+
+fn note(batch: &Batch, key: Option<&IdempotencyKey>, admitted: &Admitted) {
+    admitted.trace().batch(key, batch.operations());
+    if !batch.is_empty() {
+        metrics::BATCH_OPERATIONS.of(()).record(batch.operations() as f64);
+    }
 }
 
 /// What a cursor that a phone sent asks for.
@@ -64,21 +74,30 @@ async fn parse(body: Vec<u8>, admitted: &Admitted, app: &App) -> Result<Batch, A
     Ok(batch)
 }
 
-/// Does the work on a task of its own, which goes on when the phone hangs up, and waits for it. Says whether the
-/// batch had been committed before.
+/// Does the work on a task of its own, which goes on when the phone hangs up, and waits for it. Says who knew that the
+/// batch had been committed before, if it had.
 async fn answer(
     admitted: &Admitted,
     key: Option<IdempotencyKey>,
     batch: Batch,
     view: View,
     app: &web::Data<App>,
-) -> Result<(Shown, bool), ApiError> {
+) -> Result<(Shown, Option<Replay>), ApiError> {
     let (inner, admitted) = (app.clone(), admitted.clone());
     let late = match key {
         Some(_) if !batch.is_empty() => ApiError::InProgress,
         _ => ApiError::Unavailable(format!("not done within {} s", LONGEST_WAIT.as_secs())),
     };
-    let work = async move { share(&admitted, key, batch, view, &inner).await };
+    let work = async move {
+        let (shown, replayed) = share(&admitted, key, batch, view, &inner).await?;
+        if let Some(how) = replayed {
+            metrics::REPLAYS.count(how);
+            admitted.trace().replayed(how);
+        }
+        // Of a batch that was executed here its own revision is known already.
+        admitted.trace().shows(shown.revision());
+        Ok((shown, replayed))
+    };
     tokio::time::timeout(LONGEST_WAIT, app.run(work)).await.map_err(|_| late)??
 }
 
@@ -89,15 +108,15 @@ async fn share(
     batch: Batch,
     view: View,
     app: &App,
-) -> Result<(Shown, bool), ApiError> {
+) -> Result<(Shown, Option<Replay>), ApiError> {
     if batch.is_empty() {
         // A pull changes nothing, so there is nothing to remember and nothing to share.
         let receipt = Receipt { warnings: batch.warnings.into_list(), ..Receipt::default() };
-        return Ok((show(admitted, &receipt, None, view, app).await?, false));
+        return Ok((show(admitted, &receipt, None, view, app).await?, None));
     }
     let Some(key) = key else {
         let outcome = execute(admitted, None, batch, app).await?;
-        return Ok((show_outcome(admitted, &outcome, view, app).await?, outcome.replayed));
+        return Ok((show_outcome(admitted, &outcome, view, app).await?, by_receipt(&outcome)));
     };
     let slot = Slot {
         epoch: app.store.epoch(),
@@ -111,10 +130,10 @@ async fn share(
     let work = async {
         let outcome = execute(admitted, Some(key), batch, app).await?;
         match show_outcome(admitted, &outcome, view, app).await? {
-            Shown::Whole(answer) => Ok(answer.or_replayed(outcome.replayed)),
+            Shown::Whole(answer) => Ok(answer.or_replayed(by_receipt(&outcome))),
             large @ Shown::Large(_) => {
                 let outcome = Arc::new(outcome);
-                begun = Some((large, outcome.replayed));
+                begun = Some((large, by_receipt(&outcome)));
                 Err(Unshared::Large(outcome))
             }
         }
@@ -126,7 +145,7 @@ async fn share(
         }
         Err(Unshared::Large(outcome)) => match begun {
             Some(begun) => Ok(begun),
-            None => Ok((show_outcome(admitted, &outcome, view, app).await?, true)),
+            None => Ok((show_outcome(admitted, &outcome, view, app).await?, Some(Replay::Coalesced))),
         },
         Err(Unshared::Error(error)) => Err(error),
     }
@@ -139,15 +158,54 @@ async fn execute(
     batch: Batch,
     app: &App,
 ) -> Result<Outcome, ApiError> {
-    let client = admitted.client();
+    let (client, trace) = (admitted.client(), admitted.trace());
     let _turn = admitted.turn_to_execute().await?;
     admitted.hold_more(batch.execution_footprint())?;
-    let outcome = app.store.execute(&client, planner(key, batch)).await?;
-    tracing::info!(
-        client.id = %client, revision = outcome.receipt.revision.0, replayed = outcome.replayed,
-        summary = ?outcome.receipt.summary, "batch committed"
-    );
+    let operations = operations(&batch);
+    let planner = Timed { inner: planner(key, batch), trace: Arc::clone(trace) };
+    let executed = app.store.execute(&client, Arc::new(planner));
+    let outcome = trace.during_async(Phase::Execute, executed).await?;
+    trace.executed(outcome.receipt.revision);
+    if !outcome.replayed {
+        metrics::COMMITS.count(());
+        operations.into_iter().for_each(|(kind, count)| metrics::OPERATIONS_DONE.of(kind).increment(count as u64));
+    }
     Ok(outcome)
+}
+
+/// How many operations of each kind a batch has.
+fn operations(batch: &Batch) -> [(OperationKind, usize); 5] {
+    [
+        (OperationKind::ItemCreate, batch.new_items.len()),
+        (OperationKind::ItemUpdate, batch.item_updates.len()),
+        (OperationKind::ItemDelete, batch.item_deletes.len()),
+        (OperationKind::InvoiceCreate, batch.new_invoices.len()),
+        (OperationKind::PaymentCreate, batch.new_payments.len()),
+    ]
+}
+
+fn by_receipt(outcome: &Outcome) -> Option<Replay> {
+    outcome.replayed.then_some(Replay::Receipt)
+}
+
+/// A planner whose time is taken.
+struct Timed {
+    inner: Arc<dyn Planner>,
+    trace: Arc<Trace>,
+}
+
+impl Planner for Timed {
+    fn reads(&self) -> ReadSet {
+        self.inner.reads()
+    }
+
+    fn size(&self) -> usize {
+        self.inner.size()
+    }
+
+    fn plan(&self, before: &Snapshot) -> Result<Decision, Reject> {
+        self.trace.during(Phase::Plan, || self.inner.plan(before))
+    }
 }
 
 async fn show_outcome(admitted: &Admitted, outcome: &Outcome, view: View, app: &App) -> Result<Shown, ApiError> {

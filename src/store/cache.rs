@@ -12,6 +12,7 @@ use moka::sync::Cache;
 use super::DatasetMemory;
 use super::pull::{Data, Moment, Pull, Reading, Wanted};
 use crate::dataset::{Dataset, Malformed, Records};
+use crate::metrics::{self, CacheName, Lookup};
 use crate::model::{ClientId, Cursor, Lineage, Position, StoreId};
 
 /// Datasets of many clients, bounded in bytes; the least used go first.
@@ -86,17 +87,28 @@ impl DatasetCache {
 
     /// The client's dataset in this very state.
     pub fn at(&self, epoch: u64, client: ClientId, position: Position) -> Option<Known> {
-        self.known(epoch, client).filter(|known| known.position == position)
+        found(self.known(epoch, client).filter(|known| known.position == position))
     }
 
     /// The client's dataset in this state or in a later one of the same history.
     pub fn reached(&self, epoch: u64, client: ClientId, position: Position) -> Option<Known> {
-        self.known(epoch, client).filter(|known| known.lineage.holds(position, known.position.revision))
+        found(self.known(epoch, client).filter(|known| known.lineage.holds(position, known.position.revision)))
     }
 
     /// Keeps nothing of a client any more.
     pub fn forget(&self, epoch: u64, client: ClientId) {
         self.clients.invalidate(&(epoch, client));
+    }
+
+    /// Takes note that a dataset had to be read.
+    pub fn missed(&self) {
+        metrics::LOOKUPS.count((CacheName::Dataset, Lookup::Miss));
+    }
+
+    /// Says how much is kept.
+    pub fn measure(&self) {
+        self.clients.run_pending_tasks();
+        metrics::CACHE_BYTES.set(CacheName::Dataset, self.clients.weighted_size());
     }
 
     /// Weighs an entry anew, if it is still there.
@@ -179,6 +191,10 @@ impl Commit {
     fn bytes(&self) -> usize {
         self.records.iter().map(|record| record.1.len() + size_of_val(&record)).sum()
     }
+}
+
+fn found(known: Option<Known>) -> Option<Known> {
+    known.inspect(|_| metrics::LOOKUPS.count((CacheName::Dataset, Lookup::Hit)))
 }
 
 fn lock(cached: &Mutex<Cached>) -> std::sync::MutexGuard<'_, Cached> {

@@ -4,6 +4,7 @@ mod cache;
 mod gather;
 mod pull;
 mod records;
+mod waiting;
 
 pub mod embedded;
 pub mod mongo;
@@ -68,6 +69,9 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] if it cannot.
     async fn ping(&self) -> Result<Health, StoreError>;
+
+    /// Says how much it keeps in memory, for the metrics. Asks nobody.
+    fn measure(&self);
 }
 
 /// What came of a batch.

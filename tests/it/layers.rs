@@ -10,18 +10,20 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("lib", &[]),
     ("cli", &["server", "telemetry", "config"]),
-    ("server", &["secret_file", "config", "http", "store"]),
-    ("telemetry", &["config"]),
+    ("server", &["secret_file", "config", "http", "store", "metrics"]),
+    ("telemetry", &["config", "otel"]),
     ("secret_file", &["config"]),
     // The start refuses a wrong MONGO_URL, and only the driver knows which one is wrong.
     ("config", &["store"]),
-    ("http", &["store", "plan", "batch", "dataset", "clock", "model"]),
-    ("store", &["plan", "dataset", "clock", "failpoint", "model"]),
+    ("http", &["store", "plan", "batch", "dataset", "clock", "metrics", "otel", "model"]),
+    ("store", &["plan", "dataset", "clock", "failpoint", "metrics", "model"]),
     ("plan", &["batch", "clock", "model"]),
     ("batch", &["model"]),
     ("dataset", &["model"]),
     ("clock", &["model"]),
     ("failpoint", &[]),
+    ("metrics", &[]),
+    ("otel", &[]),
     ("model", &[]),
 ];
 
@@ -43,6 +45,18 @@ const RESERVED: &[Reserved] = &[
         banned: &[],
         allowed: &["http/", "server.rs"],
         rule: "only http/ and server.rs name actix",
+    },
+    Reserved {
+        names: &["metrics_exporter_prometheus"],
+        banned: &[],
+        allowed: &["metrics/"],
+        rule: "only metrics/ knows who reads the metrics",
+    },
+    Reserved {
+        names: &["opentelemetry*", "tracing_opentelemetry"],
+        banned: &[],
+        allowed: &["otel.rs"],
+        rule: "only otel.rs knows OpenTelemetry",
     },
     Reserved { names: &["mongodb", "redb"], banned: &[], allowed: &["store/"], rule: "only store/ names a driver" },
     Reserved {

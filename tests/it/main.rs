@@ -16,13 +16,17 @@ mod groups;
 mod harness;
 mod history;
 mod layers;
+mod metrics;
 mod mongo;
 mod orphans;
+#[cfg(feature = "otel")]
+mod otel;
 mod outage;
 mod overload;
 mod properties;
 mod start;
 mod stop;
+mod traces;
 
 /// What the harness starts as the server, and with which first arguments.
 fn server_program() -> (std::path::PathBuf, Vec<String>) {

@@ -151,7 +151,7 @@ fn no_secret_reaches_the_log() {
     let server = Server::start(&setup);
     let phone = Phone::new(&server);
     phone.sync_with_key(&json!({"item": {"create": [{"name": "private name", "price": 1}]}}), "key").expect_ok();
-    server.wait_for_log(|line| line.contains("batch committed"));
+    server.wait_for_log(|line| line.contains("answered") && line.contains("\"key\""));
     let log = server.log().join("\n");
     for secret in [TEST_SECRET, &phone.token, "private name"] {
         assert!(!log.contains(secret), "{secret} is in the log");

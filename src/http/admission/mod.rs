@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use moka::sync::Cache;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -25,6 +25,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::App;
 use super::auth::Caller;
 use super::error::ApiError;
+use super::trace::Trace;
+use crate::metrics::{self, Phase, Queue};
 use crate::model::ClientId;
 pub use body::HeldBody;
 use shares::Shares;
@@ -68,6 +70,7 @@ struct Place {
     client: ClientId,
     memory: AtomicUsize,
     admission: Arc<Admission>,
+    trace: Arc<Trace>,
     _in_flight: TaskTrackerToken,
 }
 
@@ -101,15 +104,30 @@ impl Admission {
     ///
     /// # Errors
     /// [`ApiError::Overloaded`] at once if the client has its share of places already.
-    pub fn enter(self: &Arc<Self>, client: ClientId) -> Result<Admitted, ApiError> {
+    pub fn enter(self: &Arc<Self>, client: ClientId, trace: Arc<Trace>) -> Result<Admitted, ApiError> {
         let entered = self.supplies().requests.take(client, 1);
         let place = || Place {
             client,
             memory: AtomicUsize::new(0),
             admission: Arc::clone(self),
+            trace,
             _in_flight: self.in_flight.token(),
         };
         entered.then(|| Admitted(Arc::new(place()))).ok_or(ApiError::Overloaded)
+    }
+
+    /// Says how much is taken and who waits.
+    pub fn measure(&self) {
+        let supplies = self.supplies();
+        let [(in_flight, places), (used, budget)] = [&supplies.requests, &supplies.memory].map(Shares::taken);
+        drop(supplies);
+        metrics::IN_FLIGHT.set((), in_flight as u64);
+        metrics::MOST_IN_FLIGHT.set((), places as u64);
+        metrics::MEMORY_USED.set((), used as u64);
+        metrics::MEMORY_BUDGET.set((), budget as u64);
+        metrics::WAITING.set(Queue::Execute, self.batches.waiting() as u64);
+        metrics::WAITING.set(Queue::Answer, self.answers.waiting() as u64);
+        metrics::WAITING.set(Queue::Compute, self.computations.waiting() as u64);
     }
 
     fn supplies(&self) -> MutexGuard<'_, Supplies> {
@@ -121,6 +139,11 @@ impl Admitted {
     /// Whose request it is.
     pub fn client(&self) -> ClientId {
         self.0.client
+    }
+
+    /// What is told of the request when it is done.
+    pub fn trace(&self) -> &Arc<Trace> {
+        &self.0.trace
     }
 
     /// Says how much memory the request takes from now on, in bytes, in all; to be called before more is
@@ -192,7 +215,8 @@ impl Admitted {
     }
 
     async fn turn(&self, turns: &Turns) -> Result<Turn, ApiError> {
-        timeout(LONGEST_WAIT, turns.take(self.0.client)).await.map_err(|_| ApiError::Overloaded)
+        let turn = timeout(LONGEST_WAIT, turns.take(self.0.client));
+        self.trace().during_async(Phase::Wait, turn).await.map_err(|_| ApiError::Overloaded)
     }
 }
 
@@ -203,8 +227,12 @@ impl FromRequest for Admitted {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let app = request.app_data::<web::Data<App>>().expect("the app is registered with its routes");
+        let trace = request.extensions().get::<Arc<Trace>>().expect("the envelope has begun one").clone();
         let caller = Caller::from_request(request, payload).into_inner();
-        ready(caller.and_then(|Caller(client)| app.admission.enter(client)))
+        ready(caller.and_then(|Caller(client)| {
+            trace.client(client);
+            app.admission.enter(client, trace)
+        }))
     }
 }
 
@@ -219,9 +247,15 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Route;
 
     fn client(number: u32) -> ClientId {
         ClientId::from_verified_claim(&format!("{number:024x}")).unwrap()
+    }
+
+    fn enter(admission: &Arc<Admission>, number: u32) -> Result<Admitted, ApiError> {
+        let trace = Trace::begin(number.to_string(), Route::Sync, "POST");
+        admission.enter(client(number), Arc::new(trace))
     }
 
     fn admission(requests: usize, memory: usize) -> Arc<Admission> {
@@ -231,20 +265,20 @@ mod tests {
     #[test]
     fn one_client_leaves_places_for_another() {
         let admission = admission(4, 1000);
-        let mut inside = vec![admission.enter(client(1)).unwrap(), admission.enter(client(1)).unwrap()];
-        assert!(matches!(admission.enter(client(1)), Err(ApiError::Overloaded)));
-        inside.push(admission.enter(client(2)).unwrap());
+        let mut inside = vec![enter(&admission, 1).unwrap(), enter(&admission, 1).unwrap()];
+        assert!(matches!(enter(&admission, 1), Err(ApiError::Overloaded)));
+        inside.push(enter(&admission, 2).unwrap());
         inside.remove(0);
-        admission.enter(client(2)).expect_err("two are in, and one of them is its own");
+        enter(&admission, 2).expect_err("two are in, and one of them is its own");
         inside.clear();
         assert_eq!(admission.in_flight.len(), 0);
-        admission.enter(client(2)).expect("all is free");
+        enter(&admission, 2).expect("all is free");
     }
 
     #[test]
     fn memory_is_held_and_given_back() {
         let admission = admission(10, 1000);
-        let [one, other] = [1, 2].map(|number| admission.enter(client(number)).unwrap());
+        let [one, other] = [1, 2].map(|number| enter(&admission, number).unwrap());
         one.hold(400).unwrap();
         other.hold(301).unwrap_err();
         other.hold(300).unwrap();
@@ -261,7 +295,7 @@ mod tests {
     #[test]
     fn what_is_too_large_for_anybody_is_let_in_when_nothing_else_is() {
         let admission = admission(10, 1000);
-        let [one, other] = [1, 2].map(|number| admission.enter(client(number)).unwrap());
+        let [one, other] = [1, 2].map(|number| enter(&admission, number).unwrap());
         one.hold(usize::MAX).unwrap();
         other.hold(usize::MAX).unwrap_err();
         other.hold(250).unwrap();
@@ -272,10 +306,10 @@ mod tests {
     #[test]
     fn an_answer_is_expected_to_be_like_the_last_one() {
         let admission = admission(10, 1 << 20);
-        let first = admission.enter(client(1)).unwrap();
+        let first = enter(&admission, 1).unwrap();
         first.hold_likely_answer().unwrap();
         first.hold_answer(500 << 10).unwrap();
-        let second = admission.enter(client(1)).unwrap();
+        let second = enter(&admission, 1).unwrap();
         assert!(matches!(second.hold_likely_answer(), Err(ApiError::Overloaded)));
         drop(first);
         second.hold_likely_answer().unwrap();

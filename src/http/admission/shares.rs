@@ -20,6 +20,11 @@ impl<K: Copy + Eq + Hash> Shares<K> {
         Self { total, used: 0, holders: HashMap::new() }
     }
 
+    /// How much is taken, and how much there is in all.
+    pub fn taken(&self) -> (usize, usize) {
+        (self.used, self.total)
+    }
+
     /// The most that anybody can ever hold.
     pub fn most(&self) -> usize {
         self.total / 2

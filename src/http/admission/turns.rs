@@ -40,6 +40,11 @@ impl Turns {
         receiver.await.unwrap_or_else(|_| unreachable!("a place in the queue is given up by its holder alone"))
     }
 
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.lock().clients.values().map(|line| line.waiting.len()).sum()
+    }
+
     /// Begins every turn that can begin now.
     fn begin_next(&self) {
         // The lock is free again before a turn is handed over: one whose receiver has gone in this moment

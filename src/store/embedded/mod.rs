@@ -141,6 +141,10 @@ impl Store for EmbeddedStore {
         blocking(move || file.read(|database| database.begin_read().map(drop).map_err(failed))).await?;
         Ok(Health { engine: "embedded", transactional: true })
     }
+
+    fn measure(&self) {
+        self.cache.measure();
+    }
 }
 
 /// Reads the dataset of one client.
@@ -173,6 +177,7 @@ impl Reader {
                 }
             }
         };
+        self.cache.missed();
         let cursor = Cursor { store: self.id, client: self.client, position };
         Ok(Pull { cursor, mode, data, moment, exact: true })
     }

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use super::super::cache::{Commit, DatasetCache};
 use super::super::records;
+use super::super::waiting::Waiting;
 use super::super::{ExecuteError, Moment, Outcome, StoreError};
 use super::file::{BookFile, Opening};
 use super::tables::{ReceiptSweep, Tables, WritableTables};
@@ -41,6 +42,7 @@ struct Job {
     client: ClientId,
     planner: Arc<dyn Planner>,
     answer: oneshot::Sender<Result<Outcome, ExecuteError>>,
+    _waiting: Waiting,
 }
 
 impl Writer {
@@ -70,7 +72,7 @@ impl Writer {
         self.check()?;
         let (answer, answered) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        jobs.try_send(Job { client, planner, answer }).map_err(|e| match e {
+        jobs.try_send(Job { client, planner, answer, _waiting: Waiting::begin() }).map_err(|e| match e {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Disconnected(_) => gone(),
         })?;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bson::oid::ObjectId;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-use crate::store::StoreError;
+use crate::store::{StoreError, waiting};
 
 /// Lets some through at once and a bounded number wait.
 #[derive(Debug)]
@@ -74,11 +74,11 @@ fn shut_down() -> StoreError {
 }
 
 /// One that waits.
-struct Waiting<'a>(&'a AtomicUsize);
+struct Waiting<'a>(&'a AtomicUsize, waiting::Waiting);
 
 impl<'a> Waiting<'a> {
     fn begin(gate: &'a Gate) -> Result<Self, StoreError> {
-        let waiting = Self(&gate.waiting);
+        let waiting = Self(&gate.waiting, waiting::Waiting::begin());
         let before = gate.waiting.fetch_add(1, Ordering::Relaxed);
         if before < gate.most_waiting { Ok(waiting) } else { Err(StoreError::Overloaded) }
     }

@@ -270,6 +270,9 @@ impl MongoStore {
         let (mode, data) = match shown {
             Shown::Known(known) => return Ok(known.pull(store, *client, wanted)),
             Shown::Read(reading, gathered) => {
+                if let (Some(cache), Some(_)) = (&self.cache, &gathered) {
+                    cache.missed();
+                }
                 if let (Reading::Full(_), Some(gathered)) = (reading, &gathered) {
                     self.note(epoch, client, reader, counter, gathered);
                 }
@@ -418,6 +421,10 @@ impl Store for MongoStore {
         let deployment = self.connection.current()?;
         within(PING_DEADLINE, deployment.confirm()).await.inspect_err(|error| self.doubt(error))?;
         Ok(Health { engine: "mongodb", transactional: deployment.topology == Topology::Transactional })
+    }
+
+    fn measure(&self) {
+        self.cache.iter().for_each(|cache| cache.measure());
     }
 }
 

@@ -19,6 +19,7 @@ use super::load::{Asked, Asking, Keep, Loaded, complete, glance, load};
 use super::orphans::Orphans;
 use crate::dataset::Records;
 use crate::failpoint::{self, Point};
+use crate::metrics::{self, Retry};
 use crate::model::ClientId;
 use crate::plan::{Decision, Glance, Planner, ReadSet, Reject, Snapshot};
 use crate::store::records::{changes, written};
@@ -128,21 +129,11 @@ impl Transactions<'_> {
                 Ok(mut answers) => return Ok(answers.remove(0)?),
                 Err(stopped) => stopped.failure,
             };
-            let client = batch.client;
-            match &failure {
-                Failure::Overtaken => {
-                    tracing::debug!(%client, "somebody was quicker; the transaction runs again");
-                }
-                Failure::NotTogether(error) => {
-                    tracing::debug!(%client, error = describe(error), "transaction runs again with more commands");
-                }
-                Failure::Driver(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => {
-                    tracing::debug!(%client, error = describe(error), "transaction runs again");
-                    if code(error) == Some(WRITE_CONFLICT) && begin.elapsed() > PATIENCE {
-                        self.orphans.end(&self.deployment.db).await;
-                    }
-                }
-                _ => return Err(failure.into()),
+            let Some(retry) = retry(&failure) else { return Err(failure.into()) };
+            metrics::RETRIES.count(retry);
+            tracing::debug!(client = %batch.client, ?retry, "transaction runs again");
+            if retry == Retry::Conflict && begin.elapsed() > PATIENCE {
+                self.orphans.end(&self.deployment.db).await;
             }
             batch.learn(&failure);
             backoff.wait().await;
@@ -154,6 +145,7 @@ impl Transactions<'_> {
         let _at_work = self.orphans.at_work(&session);
         let tried = self.attempt(&mut session, batches).await;
         tried.inspect_err(|stopped| {
+            retry(&stopped.failure).into_iter().for_each(|retry| metrics::RETRIES.count(retry));
             if batches.len() > 1 {
                 tracing::debug!(batches = batches.len(), culprit = stopped.culprit, "a group is taken apart");
             }
@@ -259,6 +251,18 @@ impl Transactions<'_> {
     }
 }
 
+/// For what another attempt is worth it, if for anything.
+fn retry(failure: &Failure) -> Option<Retry> {
+    match failure {
+        Failure::Overtaken => Some(Retry::Overtaken),
+        Failure::NotTogether(_) => Some(Retry::Apart),
+        Failure::Driver(error) if !error.contains_label(TRANSIENT_TRANSACTION_ERROR) => None,
+        Failure::Driver(error) if code(error) == Some(WRITE_CONFLICT) => Some(Retry::Conflict),
+        Failure::Driver(_) => Some(Retry::Transient),
+        Failure::Rejected(_) | Failure::Store(_) | Failure::Unsettled(_) => None,
+    }
+}
+
 /// What a planner would be given now, confirmed by a majority.
 pub(super) async fn snapshot(db: &Database, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
     let mut session = db.client().start_session().await?;
@@ -318,6 +322,7 @@ async fn commit(session: &mut ClientSession) -> Result<(), Failure> {
             Ok(()) => return Ok(()),
             Err(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) => {
                 tracing::debug!(error = describe(&error), "commit is asked for again");
+                metrics::RETRIES.count(Retry::Commit);
                 backoff.wait().await;
             }
             Err(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => return Err(Failure::Driver(error)),

@@ -45,6 +45,11 @@ impl Connection {
         self.stream.write_all(bytes).expect("the server takes what is sent");
     }
 
+    /// Breaks the connection off, so that the other side hears of it at once.
+    pub fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("a socket option");
+    }
+
     /// The next answer: its head in lower case, and its body.
     pub fn answer(&mut self) -> (String, String) {
         loop {

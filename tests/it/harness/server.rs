@@ -243,8 +243,11 @@ impl Server {
     }
 }
 
-/// The address in the log line that says that the server listens.
+/// The address in the log line that says that the server listens, in either format.
 fn listening_address(line: &str) -> Option<String> {
+    if let Some((_, address)) = line.split_once(" viveka_sync::server: listening address=") {
+        return Some(address.to_owned());
+    }
     let line: Value = serde_json::from_str(line).ok()?;
     let fields = &line["fields"];
     (fields["message"] == "listening").then(|| fields["address"].as_str().map(str::to_owned))?

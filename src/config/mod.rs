@@ -1,5 +1,7 @@
 //! What an operator can set, each by its environment variable or its flag.
 
+mod observability;
+
 use std::fmt;
 use std::net::{AddrParseError, IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -8,94 +10,98 @@ use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::{Args, ValueEnum};
 
 use crate::store::DatasetMemory;
+pub use observability::Observability;
 
 /// The configuration of a server.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
     /// IP address to listen on, or localhost
-    #[arg(long, env = "HOST", default_value = "127.0.0.1", value_parser = address, global = true)]
+    #[arg(long, env = "HOST", default_value = "127.0.0.1", value_parser = address)]
     pub host: IpAddr,
 
     /// Port to listen on; 0 takes a free one
-    #[arg(long, env = "PORT", default_value_t = 10000, global = true)]
+    #[arg(long, env = "PORT", default_value_t = 10000)]
     pub port: u16,
 
     /// MongoDB connection string; without it the embedded engine is used
-    #[arg(long, env = "MONGO_URL", hide_env_values = true, global = true)]
+    #[arg(long, env = "MONGO_URL", hide_env_values = true)]
     pub mongo_url: Option<Secret>,
 
     /// Database, when the connection string names none
-    #[arg(long, env = "MONGO_DB_NAME", default_value = "vivekaDB",
-          value_parser = NonEmptyStringValueParser::new(), global = true)]
+    #[arg(long, env = "MONGO_DB_NAME", default_value = "vivekaDB", value_parser = NonEmptyStringValueParser::new())]
     pub mongo_db_name: String,
 
     /// Where the embedded engine keeps its file
-    #[arg(long, env = "DATA_DIR", default_value = "./data", global = true)]
+    #[arg(long, env = "DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
 
     /// HS256 secret of the tokens, at least 32 bytes. Without it one is made in the data directory, which
     /// is allowed only with the embedded engine on a loopback address
-    #[arg(long, env = "JWT_SECRET", hide_env_values = true, global = true)]
+    #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
     pub jwt_secret: Option<Secret>,
 
     /// Refuse a batch that writes and has no idempotency key
     #[arg(long, env = "REQUIRE_IDEMPOTENCY_KEY", default_value = "false", default_missing_value = "true",
-          num_args = 0..=1, require_equals = true, value_parser = BoolishValueParser::new(), global = true)]
+          num_args = 0..=1, require_equals = true, value_parser = BoolishValueParser::new())]
     pub require_idempotency_key: bool,
 
     /// Largest body of one batch, in bytes after decompression
-    #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 16 << 20, value_parser = at_least::<1024>, global = true)]
+    #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 16 << 20, value_parser = at_least::<1024>)]
     pub max_body_bytes: usize,
 
     /// Most operations of one batch
-    #[arg(long, env = "MAX_OPERATIONS", default_value_t = 10_000, value_parser = at_least::<1>, global = true)]
+    #[arg(long, env = "MAX_OPERATIONS", default_value_t = 10_000, value_parser = at_least::<1>)]
     pub max_operations: usize,
 
     /// How many days receipts are kept; 0 keeps them for ever
-    #[arg(long, env = "RECEIPT_DAYS", default_value_t = 400, global = true)]
+    #[arg(long, env = "RECEIPT_DAYS", default_value_t = 400)]
     pub receipt_days: u32,
 
     /// Bytes of finished answers that are kept for retries
-    #[arg(long, env = "REPLAY_CACHE_BYTES", default_value_t = 32 << 20, global = true)]
+    #[arg(long, env = "REPLAY_CACHE_BYTES", default_value_t = 32 << 20)]
     pub replay_cache_bytes: u64,
 
     /// Requests that are handled or wait at once; one client leaves as many as it has to others
-    #[arg(long, env = "MAX_REQUESTS", default_value_t = 1024, value_parser = at_least::<2>, global = true)]
+    #[arg(long, env = "MAX_REQUESTS", default_value_t = 1024, value_parser = at_least::<2>)]
     pub max_requests: usize,
 
     /// Batches that are executed at once; one client has a quarter of them at most
-    #[arg(long, env = "MAX_CONCURRENT_BATCHES", default_value_t = 64, value_parser = at_least::<1>, global = true)]
+    #[arg(long, env = "MAX_CONCURRENT_BATCHES", default_value_t = 64, value_parser = at_least::<1>)]
     pub max_concurrent_batches: usize,
 
     /// Bytes that requests and their answers may take in memory; one client leaves as many as it has to others
     #[arg(long, env = "MEMORY_BUDGET_BYTES", default_value_t = 512 << 20,
-          value_parser = at_least::<{ 1 << 20 }>, global = true)]
+          value_parser = at_least::<{ 1 << 20 }>)]
     pub memory_budget_bytes: usize,
 
     /// Nobody but servers like this one writes to the MongoDB database: datasets are kept in memory
     #[arg(long, env = "SOLE_WRITER", default_value = "false", default_missing_value = "true",
-          num_args = 0..=1, require_equals = true, value_parser = BoolishValueParser::new(), global = true)]
+          num_args = 0..=1, require_equals = true, value_parser = BoolishValueParser::new())]
     pub sole_writer: bool,
 
     /// Bytes of datasets that are kept in memory, with the embedded engine or SOLE_WRITER; 0 keeps none
-    #[arg(long, env = "DATASET_CACHE_BYTES", default_value_t = 64 << 20, global = true)]
+    #[arg(long, env = "DATASET_CACHE_BYTES", default_value_t = 64 << 20)]
     pub dataset_cache_bytes: usize,
 
     /// A dataset of more bytes is sent while it is read, and never held as a whole
-    #[arg(long, env = "STREAM_ABOVE_BYTES", default_value_t = 8 << 20, value_parser = at_least::<1024>, global = true)]
+    #[arg(long, env = "STREAM_ABOVE_BYTES", default_value_t = 8 << 20, value_parser = at_least::<1024>)]
     pub stream_above_bytes: usize,
 
     /// Connections at once; more wait to be accepted
-    #[arg(long, env = "MAX_CONNECTIONS", default_value_t = 4096, value_parser = at_least::<1>, global = true)]
+    #[arg(long, env = "MAX_CONNECTIONS", default_value_t = 4096, value_parser = at_least::<1>)]
     pub max_connections: usize,
 
     /// What to log: a level, or a filter in the syntax of the tracing crate
-    #[arg(long, env = "LOG", default_value = "info", global = true)]
+    #[arg(long, env = "LOG", default_value = "info")]
     pub log: String,
 
     /// How to log
-    #[arg(long, env = "LOG_FORMAT", default_value = "text", global = true)]
+    #[arg(long, env = "LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+
+    /// How the server tells what it does, beside its log.
+    #[command(flatten)]
+    pub observability: Observability,
 }
 
 /// How log lines look.
