@@ -8,6 +8,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod phone;
 pub mod server;
 mod telemetry;
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod target;
 mod token;
 
 use std::process::ExitCode;
@@ -9,6 +10,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, ConfigError};
 use crate::server::{self, ServeError};
 use crate::telemetry;
+use target::TargetError;
 
 /// The sync server for offline-first business apps: all or nothing, exactly once.
 #[derive(Debug, Parser)]
@@ -29,6 +31,9 @@ pub enum CliError {
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A tool has no server to talk to, or nobody to speak for.
+    #[error(transparent)]
+    Target(#[from] TargetError),
 }
 
 #[derive(Debug, Subcommand)]
@@ -37,6 +42,16 @@ enum Command {
     Serve(Box<Config>),
     /// Mint a development token with the configured secret
     Token(Box<token::Arguments>),
+}
+
+impl CliError {
+    /// What the process ends with: 2 if a tool was used in a wrong way, so that 1 can be what it found out.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Serve(_) | Self::Config(_) => ExitCode::FAILURE,
+            Self::Target(_) => ExitCode::from(2),
+        }
+    }
 }
 
 impl Cli {
