@@ -27,7 +27,7 @@ impl Screen {
     pub(super) async fn show_pass(self, courier: &Courier, payloads: &[Payload], doing: &'static str) -> Vec<Outcome> {
         // Hidden by itself if standard error is no terminal.
         let bar = ProgressBar::new(payloads.len() as u64).with_style(style()).with_message(doing);
-        bar.suspend(|| self.line(HEAD));
+        bar.suspend(|| self.line(&format!("{doing}\n{HEAD}")));
         let tell = |place: usize, outcome: &Outcome| {
             let row = row(place, &payloads[place], outcome);
             bar.suspend(|| self.line(&row));
@@ -51,6 +51,9 @@ impl Screen {
         if let Some(comparison) = &report.comparison {
             comparison_lines(comparison).iter().for_each(|line| self.line(line));
         }
+        if report.are_refused_for_their_order(payloads) {
+            self.line("\nnote: none of the captures sees what those before it would do; --batch tries them together");
+        }
         report.findings().for_each(|finding| self.line(&format!("wrong: {finding}")));
     }
 
@@ -67,7 +70,7 @@ fn say(line: &str) {
 }
 
 fn style() -> ProgressStyle {
-    const TEMPLATE: &str = "{msg} {wide_bar} {pos}/{len} in {elapsed}";
+    const TEMPLATE: &str = "{msg} {bar:40} {pos}/{len} in {elapsed}";
     ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
