@@ -106,7 +106,8 @@ impl Merged {
             return Ok(());
         }
         let mut lists = self.lists_of(body)?;
-        rename(self.origins.captures, &mut lists);
+        // Counted without retries, so that the same batches get the same names, however often they stand there.
+        rename(self.origins.keys.len(), &mut lists);
         self.check_order(&capture.place, &lists)?;
         for (list, operations) in lists.into_iter().enumerate() {
             let places = (0..operations.len()).map(|index| (capture.place.clone(), index));
@@ -375,12 +376,13 @@ mod tests {
 
     #[test]
     fn a_retry_is_merged_once_and_another_body_under_its_key_is_refused() {
-        let body = json!({"item": {"create": [{"name": "Tea", "price": 2}]}});
-        let again = json!({"item": {"create": [{"price": 2.0, "name": "Tea"}]}});
-        let once = merge(vec![capture(1, body.clone())]).unwrap().remove(0);
-        let twice = merge(vec![capture(1, body.clone()), capture(1, again)]).unwrap().remove(0);
+        let body = json!({"item": {"create": [{"_id": 1, "name": "Tea", "price": 2}]}});
+        let again = json!({"item": {"create": [{"price": 2.0, "name": "Tea", "_id": 1}]}});
+        let other = || capture(2, body.clone());
+        let once = merge(vec![capture(1, body.clone()), other()]).unwrap().remove(0);
+        let twice = merge(vec![capture(1, body.clone()), capture(1, again), other()]).unwrap().remove(0);
         assert_eq!((once.body, once.key), (twice.body, twice.key));
-        let told = merge(vec![capture(1, body), capture(1, json!({}))]).unwrap_err().to_string();
+        let told = merge(vec![capture(1, body.clone()), capture(1, json!({}))]).unwrap_err().to_string();
         assert!(told.contains("its requestId key-1 stands for another body at q.json:1 (entry 1)"), "{told}");
     }
 

@@ -65,8 +65,10 @@ impl Screen {
 }
 
 /// Results go to standard output. Whoever has closed it does not want them; what is being sent is sent all the same.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+fn say(lines: &str) {
+    // Servers repeat what phones say, and a terminal obeys control characters.
+    let lines = lines.replace(|letter: char| letter.is_control() && letter != '\n', "\u{fffd}");
+    let _ = writeln!(std::io::stdout(), "{lines}");
 }
 
 fn style() -> ProgressStyle {

@@ -297,6 +297,13 @@ fn a_client_of_the_local_server_needs_no_token() {
 }
 
 #[test]
+fn what_a_phone_said_does_not_command_the_terminal() {
+    let captures = Captures::of(&[json!({"item": {"delete": ["\u{1b}[2Jgone"]}})]);
+    let run = Run::of(&phone(), &[captures.path()]);
+    assert!(run.code == 1 && run.printed.contains("Item not found for delete: \u{fffd}[2Jgone"), "{}", run.printed);
+}
+
+#[test]
 fn help_shows_no_secret_and_has_examples() {
     let run = Run::new(&["--help"], &[("TOKEN", "keep-this-secret"), ("JWT_SECRET", "keep-this-secret")]);
     assert!(run.code == 0 && run.printed.contains("Examples:") && run.printed.contains("requestId"), "{}", run.printed);
@@ -345,17 +352,45 @@ fn a_way_that_loses_keys_is_caught_by_sending_twice() {
     assert_eq!(findings[2], "the books changed the second time: revision 2 became 4, 6 records became 12");
 }
 
+#[test]
+fn a_lost_answer_is_asked_for_again_with_the_same_key() {
+    let phone = phone();
+    let url = line(&phone.url, |number, phone, server| {
+        let mut sent = (phone.try_clone().unwrap(), server.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut sent.0, &mut sent.1));
+        let (mut answers, mut answered) = (server, phone);
+        if number == 0 {
+            // The first answer comes this far, and no further.
+            answers.read_exact(&mut [0]).unwrap();
+            answered.shutdown(Shutdown::Both).unwrap();
+        } else {
+            let _ = std::io::copy(&mut answers, &mut answered);
+        }
+    });
+    let captures = Captures::of(&[sale("Tea")]);
+    let report = Run::new(&["--url", &url, captures.path(), "--json"], &[("TOKEN", &phone.token)]).json(0);
+    assert_eq!((each(&report, "result"), each(&report, "attempts")), (vec![json!("replayed")], vec![json!(2)]));
+    assert_eq!(phone.pull().expect_ok()["revision"], json!(1));
+}
+
 /// The URL of a line to a server that takes the idempotency key out of each request, as a careless proxy does.
 fn line_that_loses_keys(server: &str) -> String {
+    line(server, |_, phone, server| {
+        let (mut answers, mut answered) = (server.try_clone().unwrap(), phone.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut answers, &mut answered));
+        forward(phone, server);
+    })
+}
+
+/// The URL of a line to a server: what happens on its connections is told by their number, and their two ends.
+fn line(server: &str, carry: impl Fn(usize, TcpStream, TcpStream) + Copy + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = server.trim_start_matches("http://").to_owned();
     std::thread::spawn(move || {
-        for phone in listener.incoming().map_while(Result::ok) {
+        for (number, phone) in listener.incoming().map_while(Result::ok).enumerate() {
             let server = TcpStream::connect(&server).unwrap();
-            let (mut answers, mut answered) = (server.try_clone().unwrap(), phone.try_clone().unwrap());
-            std::thread::spawn(move || std::io::copy(&mut answers, &mut answered));
-            std::thread::spawn(move || forward(phone, server));
+            std::thread::spawn(move || carry(number, phone, server));
         }
     });
     url
