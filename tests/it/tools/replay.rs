@@ -175,6 +175,11 @@ fn people_read_a_line_for_each_payload_and_a_table() {
         assert!(run.printed.contains(told), "{told:?} is not in\n{}", run.printed);
     }
     assert!(!run.printed.contains('\u{1b}'), "{}", run.printed);
+
+    let warned = Run::of(&phone(), &[&queue("evening.jsonl"), "--twice"]);
+    let line =
+        "evening.jsonl:3 (entry 3) /item/update/0/barcode: warning unknown_field: Unknown field ignored: barcode";
+    assert_eq!((warned.code, warned.printed.matches(line).count()), (0, 1), "{}", warned.printed);
 }
 
 #[test]
