@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "otel")]
 mod otel;
+pub mod phone;
 pub mod server;
 mod telemetry;
 

@@ -14,13 +14,21 @@ const FILE: &str = "jwt-secret";
 pub fn read_or_create(directory: &Path) -> io::Result<String> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let path = directory.join(FILE);
-    match read(&path) {
+    match read_file(&path) {
         Err(e) if e.kind() == ErrorKind::NotFound => create(directory, &path),
         read => read,
     }
 }
 
-fn read(path: &Path) -> io::Result<String> {
+/// Reads the secret of a data directory, and makes nothing.
+///
+/// # Errors
+/// What the file system says, or that there is no secret.
+pub fn read(directory: &Path) -> io::Result<String> {
+    read_file(&directory.join(FILE))
+}
+
+fn read_file(path: &Path) -> io::Result<String> {
     let mut secret = String::new();
     File::open(path)?.read_to_string(&mut secret)?;
     let secret = secret.trim().to_owned();
@@ -44,7 +52,7 @@ fn create(directory: &Path, path: &Path) -> io::Result<String> {
     std::fs::remove_file(&aside)?;
     match linked {
         Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(e),
-        _ => read(path),
+        _ => read_file(path),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use crate::config::{Config, ConfigError};
-use crate::http::auth::Tokens;
+pub use crate::http::auth::Tokens;
 use crate::http::{self, App, Capacity, Limits, Scrapes};
 use crate::metrics::{self, Engine, Exposition, InstallError, Version};
 use crate::secret_file;
@@ -38,6 +39,9 @@ pub enum ServeError {
     /// The data directory holds no secret and takes none.
     #[error("cannot keep a secret in DATA_DIR: {0}")]
     Secret(io::Error),
+    /// There is no secret to make tokens with, and the command makes none.
+    #[error("no JWT_SECRET is set, and DATA_DIR holds no secret: {0}")]
+    NoSecret(io::Error),
     /// The address is taken, or not ours.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
@@ -164,6 +168,17 @@ pub fn tokens(config: &Config) -> Result<Tokens, ServeError> {
     match config.jwt_secret() {
         Some(secret) => Ok(Tokens::new(secret)),
         None => secret_file::read_or_create(&config.data_dir).map(|s| Tokens::new(&s)).map_err(ServeError::Secret),
+    }
+}
+
+/// The tokens of this secret, or else of the one that a server has made in the data directory. Makes none.
+///
+/// # Errors
+/// [`ServeError::NoSecret`].
+pub fn present_tokens(secret: Option<&str>, data_dir: &Path) -> Result<Tokens, ServeError> {
+    match secret {
+        Some(secret) => Ok(Tokens::new(secret)),
+        None => secret_file::read(data_dir).map(|s| Tokens::new(&s)).map_err(ServeError::NoSecret),
     }
 }
 

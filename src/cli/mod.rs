@@ -1,5 +1,7 @@
 //! The command line.
 
+mod replay;
+mod target;
 mod token;
 
 use std::process::ExitCode;
@@ -9,6 +11,8 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, ConfigError};
 use crate::server::{self, ServeError};
 use crate::telemetry;
+use replay::ReplayError;
+use target::TargetError;
 
 /// The sync server for offline-first business apps: all or nothing, exactly once.
 #[derive(Debug, Parser)]
@@ -29,6 +33,12 @@ pub enum CliError {
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A tool has no server to talk to, or nobody to speak for.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// There is nothing that could be replayed.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
 }
 
 #[derive(Debug, Subcommand)]
@@ -37,6 +47,18 @@ enum Command {
     Serve(Box<Config>),
     /// Mint a development token with the configured secret
     Token(Box<token::Arguments>),
+    /// Send queues that phones have kept, and tell what comes of each payload
+    Replay(Box<replay::Arguments>),
+}
+
+impl CliError {
+    /// What the process ends with: 2 if a tool was used in a wrong way, so that 1 can be what it found out.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Serve(_) | Self::Config(_) => ExitCode::FAILURE,
+            Self::Target(_) | Self::Replay(_) => ExitCode::from(2),
+        }
+    }
 }
 
 impl Cli {
@@ -54,6 +76,7 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Token(arguments) => token::run(&arguments),
+            Command::Replay(arguments) => replay::run(&arguments).await,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("lib", &[]),
-    ("cli", &["server", "telemetry", "config"]),
+    ("cli", &["server", "telemetry", "config", "phone"]),
     ("server", &["secret_file", "config", "http", "store", "metrics"]),
     ("telemetry", &["config", "otel"]),
     ("secret_file", &["config"]),
@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("batch", &["model"]),
     ("dataset", &["model"]),
     ("clock", &["model"]),
+    ("phone", &[]),
     ("failpoint", &[]),
     ("metrics", &[]),
     ("otel", &[]),

@@ -26,6 +26,7 @@ mod overload;
 mod properties;
 mod start;
 mod stop;
+mod tools;
 mod traces;
 
 /// What the harness starts as the server, and with which first arguments.
