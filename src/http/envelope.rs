@@ -7,11 +7,12 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::web;
+use actix_web::{HttpMessage, web};
 use tracing::Instrument;
 
-use super::App;
 use super::error::ApiError;
+use super::rate::Allowance;
+use super::{App, cors, manners};
 use crate::clock;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,7 +36,12 @@ pub async fn envelope(
             Some(_in_flight) => {
                 let response = next.call(request).await?;
                 match response.response().error().map(ApiError::from) {
-                    Some(error) => response.into_response(answer(&error, &id)),
+                    Some(error) => {
+                        let said = response.headers().clone();
+                        let mut response = response.into_response(answer(&error, &id));
+                        cors::keep(&said, response.headers_mut());
+                        response
+                    }
                     None => response.map_into_boxed_body(),
                 }
             }
@@ -45,6 +51,12 @@ pub async fn envelope(
             // So that the phone's next request finds another server, or this one when it is back.
             response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }
+        if app.access.buckets.is_some() {
+            let allowance = response.request().extensions().get::<Allowance>().copied();
+            allowance.inspect(|allowance| allowance.tell(response.headers_mut()));
+        }
+        let of_a_client = response.request().path().starts_with("/api/");
+        manners::put(of_a_client, response.headers_mut());
         let value = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("unprintable"));
         response.headers_mut().insert(REQUEST_ID, value);
         let (status, elapsed_ms) = (response.status().as_u16(), started.elapsed().as_millis() as u64);

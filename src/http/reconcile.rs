@@ -53,7 +53,7 @@ const RECEIPT: usize = 64 << 10;
 /// What an id takes in the report and in its JSON, in bytes.
 const ID: usize = 128;
 /// The most ids that one answer tells: some tens of the largest batches.
-const MOST_IDS: usize = 500_000;
+pub(super) const MOST_IDS: usize = 500_000;
 
 fn reads(part: &Inquiry) -> ReadSet {
     ReadSet {

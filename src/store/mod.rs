@@ -1,5 +1,6 @@
 //! Where the books are kept: one contract, three engines.
 
+mod account;
 mod cache;
 mod gather;
 mod pull;
@@ -12,8 +13,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::model::ClientId;
+use crate::model::{ClientId, SessionId};
 use crate::plan::{Planner, ReadSet, Receipt, Reject, Snapshot};
+pub use account::{AccountCollection, Standing};
 pub use pull::{Data, DataStream, FullReason, Mode, Moment, Pull, Wanted};
 
 /// A store of all clients' books.
@@ -62,6 +64,16 @@ pub trait Store: Send + Sync + 'static {
     fn epoch(&self) -> u64 {
         0
     }
+
+    /// Whether a session of a device may act for a client now, by the records of `clients` and `devicesessions`,
+    /// which the login service writes and this server never does: active only if the session's record is there,
+    /// is this client's and says that it is active, and the client's does too. What another service has been told
+    /// is written may be seen at once, and is within the time that a majority of a replica set takes. The session
+    /// is looked at first. Only an answer of the store is an answer: one that is away is an error.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn standing(&self, client: &ClientId, session: SessionId) -> Result<Standing, StoreError>;
 
     /// Asks the store whether it can work.
     ///
