@@ -15,9 +15,10 @@ pub struct AuthConfig {
     #[arg(long, env = "JWT_PREVIOUS_SECRETS", hide_env_values = true)]
     pub jwt_previous_secrets: Option<Secret>,
 
+    // Hidden, because it may be a private key by mistake.
     /// Public key of the tokens as PEM, or the path of such a file: RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA)
     #[arg(long, env = "JWT_PUBLIC_KEY", hide_env_values = true)]
-    pub jwt_public_key: Option<String>,
+    pub jwt_public_key: Option<Secret>,
 
     /// File with a JSON Web Key Set; read again when it changes
     #[arg(long, env = "JWKS_FILE")]
@@ -78,7 +79,7 @@ impl AuthConfig {
 
     /// The public key, or where it is. An empty one is none.
     pub fn public_key(&self) -> Option<&str> {
-        set(self.jwt_public_key.as_deref())
+        set(self.jwt_public_key.as_ref().map(Secret::expose))
     }
 
     /// Where the key set is.

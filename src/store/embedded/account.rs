@@ -126,3 +126,39 @@ fn key(client: ObjectId, collection: AccountCollection, id: ObjectId) -> [u8; 25
 fn raw(bytes: &[u8]) -> Result<&RawDocument, StoreError> {
     RawDocument::from_bytes(bytes).map_err(|e| StoreError::Internal(e.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::DatasetMemory;
+
+    #[test]
+    fn what_was_imported_is_exported_byte_for_byte_by_client_or_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let memory = DatasetMemory { cache: 0, stream_above: 1 };
+        let store = EmbeddedStore::open(directory.path(), 0, memory).unwrap();
+        let client = |number: u8| ObjectId::from_bytes([number; 12]);
+        let account = |number| doc! { "_id": client(number), "isActive": true, "clientSettings": { "a": [1, 2] } };
+        let device = |number, of| doc! { "_id": client(number), "clientId": client(of), "isActive": false };
+        store.import_accounts(AccountCollection::Clients, &[account(0), account(1), account(255)]).unwrap();
+        store
+            .import_accounts(AccountCollection::DeviceSessions, &[device(9, 1), device(8, 1), device(0, 255)])
+            .unwrap();
+        let exported = |collection, client: Option<u8>| {
+            let client =
+                client.map(|number| ClientId::from_verified_claim(&[number; 12].map(|b| format!("{b:02x}")).concat()));
+            let records = store.export_accounts(collection, client.map(Option::unwrap).as_ref()).unwrap();
+            records.iter().map(|record| Document::try_from(record).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(exported(AccountCollection::Clients, None), [account(0), account(1), account(255)]);
+        assert_eq!(exported(AccountCollection::DeviceSessions, None), [device(8, 1), device(9, 1), device(0, 255)]);
+        assert_eq!(exported(AccountCollection::Clients, Some(1)), [account(1)]);
+        assert_eq!(exported(AccountCollection::DeviceSessions, Some(255)), [device(0, 255)]);
+        assert_eq!(exported(AccountCollection::DeviceSessions, Some(7)), []);
+
+        store.import_accounts(AccountCollection::Clients, &[doc! { "isActive": true }]).unwrap_err();
+        let renewed = doc! { "_id": client(1), "isActive": false };
+        store.import_accounts(AccountCollection::Clients, &[renewed.clone(), renewed.clone()]).unwrap();
+        assert_eq!(exported(AccountCollection::Clients, None), [account(0), renewed, account(255)]);
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::behaviour::errors::assert_error;
 use crate::harness::{Answer, Phone, Request, Server, Setup};
 
 const SHOP: &str = "https://shop.example";
@@ -54,6 +55,13 @@ fn a_preflight_of_a_known_origin_is_answered_without_a_token() {
         assert_eq!(answer.header("Access-Control-Allow-Origin"), None, "{origin} {method} {headers}");
         assert_eq!(body["requestId"].as_str(), answer.header("X-Request-Id").as_deref());
     }
+}
+
+#[test]
+fn the_error_of_a_preflight() {
+    let (_server, phone) = phone_of(SHOP);
+    let request = Request::new("OPTIONS", "/api/sync").without_token().header("Origin", "https://evil.example");
+    assert_error(&phone, request.header("Access-Control-Request-Method", "POST"), "origin_not_allowed");
 }
 
 #[test]

@@ -113,9 +113,10 @@ fn a_key_that_cannot_be_used_stops_the_start_with_one_line() {
 fn a_token_cannot_be_minted_with_a_public_key() {
     let path = key_file("rsa.pub.pem");
     let run = |settings: &[(&str, &str)]| -> Output {
+        let directory = tempfile::tempdir().unwrap();
         let mut program = Command::new(env!("CARGO_BIN_EXE_viveka-sync"));
         program.args(["token", "--client", "64b000000000000000000001"]).env_clear();
-        program.current_dir(tempfile::tempdir().unwrap()).envs(settings.iter().copied()).output().unwrap()
+        program.current_dir(directory.path()).envs(settings.iter().copied()).output().unwrap()
     };
     let public = ("JWT_PUBLIC_KEY", path.to_str().unwrap());
     let refused = run(&[public]);

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::issuer::{Issuer, key_file, key_set, show};
 use super::key_server::KeyServer;
-use crate::harness::{Phone, Server, Setup, TEST_SECRET, base64url, eventually, sign, token};
+use crate::behaviour::errors::assert_error;
+use crate::harness::{Phone, Request, Server, Setup, TEST_SECRET, base64url, eventually, sign, token};
 
 /// How long a change may take to be seen.
 const SOON: Duration = Duration::from_secs(20);
@@ -123,7 +124,8 @@ fn an_issuer_that_is_away_at_the_start_logs_nobody_out() {
     keys.answer("503 Away", "");
     let server = Server::start(&at(&keys).env("JWKS_REFRESH_SECONDS", "1"));
     let phone = Phone::new(&server);
-    show(&phone, &issuer.token(&phone.client)).expect_error(503, "keys_unavailable");
+    let bearer = format!("Bearer {}", issuer.token(&phone.client));
+    assert_error(&phone, Request::sync().header("Authorization", &bearer), "keys_unavailable");
     show(&phone, "garbage").expect_error(401, "unauthorized");
     show(&phone, &token(&phone.client)).expect_error(401, "unauthorized");
     keys.publish(&key_set([&issuer]));

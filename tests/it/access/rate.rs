@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::behaviour::errors::assert_error;
 use crate::harness::{Connection, Phone, Request, Server, Setup};
 
 fn limited(per_minute: u32, burst: u32) -> Server {
@@ -33,6 +34,14 @@ fn a_client_makes_exactly_as_many_requests_as_it_may() {
     let health = phone.send(Request::new("GET", "/api/health").without_token());
     health.expect_ok();
     assert_eq!(health.header("RateLimit"), None);
+}
+
+#[test]
+fn the_error_of_a_rate() {
+    let server = limited(60, 1);
+    let phone = Phone::new(&server);
+    phone.pull().expect_ok();
+    assert_error(&phone, Request::sync(), "rate_limited");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use viveka_sync::store::embedded::EmbeddedStore;
 use viveka_sync::store::{AccountCollection, DatasetMemory};
 
 use super::issuer::show;
+use crate::behaviour::errors::assert_error;
 use crate::harness::{
     Answer, Connection, Engine, Mongod, Phone, Request, Server, Setup, TEST_SECRET, Topology, block_on, database_at,
     eventually, on_every_engine, random_hex, sign,
@@ -216,6 +217,39 @@ fn what_is_known_of_a_session_is_believed_for_some_seconds() {
     put(&setup, AccountCollection::DeviceSessions, &[ended]);
     log_in(&setup, &[&bad]);
     assert_eq!(statuses(), (200, 401), "neither is asked again");
+}
+
+#[test]
+fn many_requests_of_one_session_ask_the_database_once() {
+    let (setup, login) = (checking(Engine::ReplicaSet).env("SESSION_CACHE_SECONDS", "600"), Login::new());
+    log_in(&setup, &[&login]);
+    let server = Server::start_ready(&setup);
+    let phone = Phone::new(&server);
+    block_on(async { database_at(&setup).await.run_command(doc! { "profile": 2 }).await.unwrap() });
+    std::thread::scope(|scope| {
+        for _ in 0..30 {
+            scope.spawn(|| show(&phone, &login.token()).expect_ok());
+        }
+    });
+    let asked = block_on(async {
+        let database = database_at(&setup).await;
+        database.run_command(doc! { "profile": 0 }).await.unwrap();
+        let of_sessions = doc! { "op": "query", "ns": format!("{}.devicesessions", setup.database_name()) };
+        database.collection::<Document>("system.profile").count_documents(of_sessions).await.unwrap()
+    });
+    assert_eq!(asked, 1);
+}
+
+#[test]
+fn the_errors_of_sessions() {
+    let (setup, login, ended) = (checking(Engine::Embedded), Login::new(), Login::new());
+    log_in(&setup, &[&login]);
+    put(&setup, AccountCollection::DeviceSessions, &[ended.device()]);
+    let server = Server::start(&setup);
+    let phone = Phone::new(&server);
+    let with = |login: &Login| Request::sync().header("Authorization", &format!("Bearer {}", login.token()));
+    assert_error(&phone, with(&Login::new()), "session_expired");
+    assert_error(&phone, with(&ended), "account_inactive");
 }
 
 #[test]
