@@ -81,7 +81,6 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         most_held: config.dataset_memory().most_held(),
         longest_upload: Duration::from_secs(config.http.body_seconds as u64),
         longest_pause: Duration::from_secs(config.http.body_pause_seconds as u64),
-        rate: rate(&config),
     };
     let capacity = Capacity {
         requests: config.max_requests,

@@ -14,6 +14,7 @@ const EVERYWHERE: [(HeaderName, HeaderValue); 4] = [
 /// Puts them on an answer; on one that may tell of a client's books, also that nobody is to keep it. What an answer
 /// says of itself stays.
 pub fn put(of_a_client: bool, headers: &mut HeaderMap) {
+    headers.reserve(EVERYWHERE.len() + 1);
     for (name, value) in EVERYWHERE {
         headers.insert(name, value);
     }

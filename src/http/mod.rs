@@ -91,8 +91,6 @@ pub struct Limits {
     pub longest_upload: Duration,
     /// How long it may pause meanwhile.
     pub longest_pause: Duration,
-    /// How many requests a client may make.
-    pub rate: Option<Rate>,
 }
 
 impl Limits {

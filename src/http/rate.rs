@@ -63,6 +63,11 @@ impl Buckets {
         Self { rate, limiter, taken: AtomicUsize::new(0) }
     }
 
+    /// How fast they are refilled, and what each holds.
+    pub fn rate(&self) -> Rate {
+        self.rate
+    }
+
     /// Takes a token of a client's bucket, if there is one.
     pub fn take(&self, client: &ClientId) -> Allowance {
         if self.taken.fetch_add(1, Ordering::Relaxed) % Self::SWEEP == Self::SWEEP - 1 {

@@ -29,6 +29,14 @@ pub(super) enum Reader {
 pub(super) const LONGEST_READ: Duration = Duration::from_secs(5);
 
 impl Location {
+    /// The setting that names it.
+    pub(super) fn setting(&self) -> &'static str {
+        match self {
+            Self::File(_) => "JWKS_FILE",
+            Self::Url(..) => "JWKS_URL",
+        }
+    }
+
     /// How often it is read unasked. A file costs nothing.
     pub(super) fn period(&self) -> Duration {
         match self {

@@ -57,8 +57,9 @@ impl Verifier {
         }
         let published = match published {
             Some(location) => {
+                let setting = location.setting();
                 let opened = Published::open(location, rules).await;
-                Some(opened.map_err(|e| KeyError(format!("JWKS_FILE cannot be used: {e}")))?)
+                Some(opened.map_err(|e| KeyError(format!("{setting} cannot be used: {e}")))?)
             }
             None => None,
         };

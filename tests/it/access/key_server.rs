@@ -7,6 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::issuer::key_file;
+
 /// It answers every request in the same way, until told another one.
 pub struct KeyServer {
     address: SocketAddr,
@@ -18,15 +24,29 @@ struct Shared {
     answer: Mutex<String>,
     asked: AtomicU32,
     ends: AtomicBool,
+    tls: Option<Arc<ServerConfig>>,
 }
 
 impl KeyServer {
     /// One that publishes this set.
     pub fn start(set: &str) -> Self {
+        Self::start_with(set, None)
+    }
+
+    /// One that does so over https, under the name of `localhost`.
+    pub fn start_https(set: &str) -> Self {
+        let certificate = CertificateDer::from_pem_file(key_file("localhost.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(key_file("localhost.key.pem")).unwrap();
+        let config = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into());
+        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        Self::start_with(set, Some(Arc::new(config.with_single_cert(vec![certificate], key).unwrap())))
+    }
+
+    fn start_with(set: &str, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (asked, ends) = (AtomicU32::new(0), AtomicBool::new(false));
-        let shared = Arc::new(Shared { answer: Mutex::new(with_status("200 OK", set)), asked, ends });
+        let shared = Arc::new(Shared { answer: Mutex::new(with_status("200 OK", set)), asked, ends, tls });
         let thread = std::thread::spawn({
             let shared = Arc::clone(&shared);
             move || shared.serve(&listener)
@@ -35,7 +55,10 @@ impl KeyServer {
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}/keys", self.address)
+        match self.shared.tls {
+            Some(_) => format!("https://localhost:{}/keys", self.address.port()),
+            None => format!("http://{}/keys", self.address),
+        }
     }
 
     /// Publishes another set from now on.
@@ -61,12 +84,25 @@ impl Shared {
                 return;
             }
             // Whoever hangs up asks again.
-            let _ = stream.and_then(|stream| self.serve_one(stream));
+            let _ = stream.and_then(|stream| self.greet(stream));
         }
     }
 
-    fn serve_one(&self, mut stream: TcpStream) -> std::io::Result<()> {
+    fn greet(&self, stream: TcpStream) -> std::io::Result<()> {
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        match &self.tls {
+            Some(tls) => {
+                let connection = ServerConnection::new(Arc::clone(tls)).expect("a TLS configuration");
+                let mut stream = StreamOwned::new(connection, stream);
+                self.serve_one(&mut stream)?;
+                stream.conn.send_close_notify();
+                stream.flush()
+            }
+            None => self.serve_one(stream),
+        }
+    }
+
+    fn serve_one(&self, mut stream: impl Read + Write) -> std::io::Result<()> {
         let (mut head, mut byte) = (Vec::new(), [0]);
         while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte)? == 1 {
             head.push(byte[0]);

@@ -133,6 +133,18 @@ fn an_issuer_that_is_away_at_the_start_logs_nobody_out() {
 }
 
 #[test]
+fn an_address_is_believed_by_its_certificate() {
+    let issuer = Issuer::ed25519().called("one");
+    let keys = KeyServer::start_https(&key_set([&issuer]));
+    let authority = key_file("authority.pem");
+    for (roots, status) in [(authority.to_str().unwrap(), 200), ("/dev/null", 503)] {
+        let server = Server::start(&at(&keys).env("SSL_CERT_FILE", roots));
+        let phone = Phone::new(&server);
+        assert_eq!(show(&phone, &issuer.token(&phone.client)).status, status, "with {roots}");
+    }
+}
+
+#[test]
 fn a_set_may_hold_what_cannot_be_used() {
     let (rsa, p256, ed25519) = (Issuer::rsa().called("twin"), Issuer::p256().called("twin"), Issuer::ed25519());
     let [enc, wrong, later] = ["enc", "wrong", "later"].map(|id| Issuer::fresh().called(id));
