@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::{Command, Output};
 
+use rustls::pki_types::SubjectPublicKeyInfoDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 
 use super::issuer::{Issuer, key_file, show};
@@ -19,7 +21,10 @@ fn assert_attacks_fail(phone: &Phone, issuer: &Issuer, name: &str) {
     let pem = fs::read(key_file(&format!("{name}.pub.pem"))).unwrap();
     let claims = || json!({"clientId": phone.client, "exp": 4_102_444_800_u64});
     let trimmed = String::from_utf8(pem.clone()).unwrap().trim().to_owned();
-    for secret in [&pem[..], trimmed.as_bytes(), b"", TEST_SECRET.as_bytes()] {
+    let der = SubjectPublicKeyInfoDer::from_pem_slice(&pem).unwrap();
+    // The text, its DER, and what each kind of key ends with.
+    let parts = [0, 12, 24, 26, 27].map(|start| &der[start..]);
+    for secret in [&pem[..], trimmed.as_bytes(), b"", TEST_SECRET.as_bytes()].into_iter().chain(parts) {
         for algorithm in ["HS256", issuer.algorithm(), "none"] {
             let forged = sign(claims(), secret, json!({"alg": algorithm, "typ": "JWT"}));
             show(phone, &forged).expect_error(401, "unauthorized");
