@@ -67,9 +67,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether a session of a device may act for a client now, by the records of `clients` and `devicesessions`,
     /// which the login service writes and this server never does: active only if the session's record is there,
-    /// is this client's and says that it is active, and the client's does too. What another service has been told
-    /// is written may be seen at once, and is within the time that a majority of a replica set takes. The session
-    /// is looked at first. Only an answer of the store is an answer: one that is away is an error.
+    /// is this client's and says that it is active, and the client's does too. The session is looked at first. The
+    /// records are as they are now, though not of one moment together: each is asked for by itself. A store that is
+    /// away says nothing, which is an error and never a standing.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 
 use super::issuer::{Issuer, key_file, show};
-use crate::harness::{Phone, Server, Setup, TEST_SECRET, sign, token};
+use crate::harness::{Engine, Phone, Server, Setup, TEST_SECRET, sign, token};
 
 /// A server with this public key of `keys/` and no secret.
 fn setup(name: &str) -> Setup {
@@ -66,6 +66,15 @@ fn a_key_may_stand_in_the_variable_itself_beside_a_secret() {
         show(&phone, &Issuer::ed25519().token(&phone.client)).expect_ok();
         show(&phone, &Issuer::p256().token(&phone.client)).expect_error(401, "unauthorized");
     }
+}
+
+#[test]
+fn a_database_needs_no_secret_beside_a_key() {
+    let path = key_file("p256.pub.pem");
+    let setup = Setup::on(Engine::ReplicaSet).without("JWT_SECRET");
+    let server = Server::start_ready(&setup.env("JWT_PUBLIC_KEY", path.to_str().unwrap()));
+    let phone = Phone::new(&server);
+    show(&phone, &Issuer::p256().token(&phone.client)).expect_ok();
 }
 
 #[test]
