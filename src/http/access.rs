@@ -19,11 +19,11 @@ use super::sessions::Sessions;
 #[derive(Debug)]
 pub struct Access {
     /// Which tokens are good.
-    pub verifier: Verifier,
+    pub(super) verifier: Verifier,
     /// Of sessions, if they are looked up.
-    pub sessions: Option<Sessions>,
+    pub(super) sessions: Option<Sessions>,
     /// Of requests, if they are limited.
-    pub buckets: Option<Buckets>,
+    pub(super) buckets: Option<Buckets>,
 }
 
 impl Access {

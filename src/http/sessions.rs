@@ -27,7 +27,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`ApiError`] 401, 403, or 503 if the store does not say.
-    pub async fn check(&self, caller: Caller, app: &App) -> Result<(), ApiError> {
+    pub(super) async fn check(&self, caller: Caller, app: &App) -> Result<(), ApiError> {
         let session = caller.session.ok_or(ApiError::SessionEnded)?;
         let standing = match self.0.get(&(caller.client, session)).await {
             Some(known) => known,

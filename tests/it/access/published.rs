@@ -1,7 +1,7 @@
 //! `JWKS_FILE` and `JWKS_URL`: keys that an issuer changes while the server runs.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -70,19 +70,21 @@ fn a_key_that_is_new_at_an_address_is_good_at_its_first_token() {
 fn unknown_keys_have_the_set_fetched_but_not_each_time() {
     let [known, unknown] = ["known", "unknown"].map(|id| Issuer::fresh().called(id));
     let keys = KeyServer::start(&key_set([&known]));
+    let began = Instant::now();
     let server = Server::start(&at(&keys));
     let phone = Phone::new(&server);
     let status = |issuer: &Issuer| show(&phone, &issuer.token(&phone.client)).status;
-    // The set was fetched a moment ago, at the start, and is believed for some seconds.
+    // Each set is believed for five seconds.
+    let most = || 1 + (began.elapsed().as_secs() / 5) as u32;
     for _ in 0..50 {
         assert_eq!(status(&unknown), 401);
     }
-    assert_eq!(keys.asked(), 1);
+    assert!(keys.asked() <= most(), "{} times", keys.asked());
     keys.publish(&key_set([&known, &unknown]));
     eventually("the set is fetched for an unknown key, long before its time", SOON, || {
         (status(&unknown) == 200).then_some(())
     });
-    assert_eq!(keys.asked(), 2);
+    assert!((2..=most()).contains(&keys.asked()), "{} times", keys.asked());
 }
 
 #[test]

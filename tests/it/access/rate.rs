@@ -1,9 +1,11 @@
 //! `RATE_LIMIT_PER_MINUTE`: a client makes as many requests as it may, to the last one, and a storm loses nothing.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::behaviour::errors::assert_error;
-use crate::harness::{Connection, Phone, Request, Server, Setup};
+use crate::harness::{Connection, Phone, Request, Server, Setup, eventually};
 
 fn limited(per_minute: u32, burst: u32) -> Server {
     let setup = Setup::embedded().env("RATE_LIMIT_PER_MINUTE", per_minute.to_string());
@@ -25,7 +27,7 @@ fn a_client_makes_exactly_as_many_requests_as_it_may() {
     let body = refused.expect_error(429, "rate_limited");
     assert_eq!(body["message"], "Too many requests; nothing was applied; send it again later");
     let wait: u64 = refused.header("Retry-After").unwrap().parse().unwrap();
-    assert!((50..=62).contains(&wait), "{wait}");
+    assert!((30..=62).contains(&wait), "{wait}");
     assert!(refused.header("RateLimit").unwrap().starts_with("\"client\";r=0;t="));
     assert!(refused.header("RateLimit-Policy").is_some());
     // Others have buckets of their own, and a bad token has none.
@@ -72,7 +74,7 @@ fn the_refusal_does_not_wait_for_the_body() {
 
 #[test]
 fn a_storm_of_one_batch_is_applied_once_and_answered_in_the_end() {
-    let server = limited(600, 5);
+    let server = limited(60, 5);
     let phone = Phone::new(&server);
     let batch = json!({"item": {"create": [{"name": "Tea", "price": 1}]}});
     let answers: Vec<_> = std::thread::scope(|scope| {
@@ -83,12 +85,10 @@ fn a_storm_of_one_batch_is_applied_once_and_answered_in_the_end() {
     let refused = answers.iter().filter(|answer| answer.status == 429).count();
     assert!(refused >= 20, "{refused} were refused");
     assert!(answers.iter().all(|answer| matches!(answer.status, 200 | 429)));
-    let last = loop {
+    let last = eventually("there is a token again", Duration::from_secs(20), || {
         let answer = phone.sync_with_key(&batch, "storm");
-        if answer.status != 429 {
-            break answer;
-        }
-    };
+        (answer.status != 429).then_some(answer)
+    });
     let last = last.expect_ok();
     assert_eq!((&last["revision"], last["data"]["items"].as_array().unwrap().len()), (&json!(1), 1));
 }
