@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use super::App;
 use super::admission::LONGEST_WAIT as LONGEST_TURN;
-use super::rate::Buckets;
 use super::reconcile::MOST_IDS;
 use super::sync::LONGEST_WAIT;
 use crate::batch::Bounds;
@@ -26,12 +25,7 @@ pub async fn limits(app: web::Data<App>) -> HttpResponse {
         batch: Bounds::of(limits.max_operations),
         require_idempotency_key: limits.require_idempotency_key,
         reconcile_ids: MOST_IDS,
-        rate: app
-            .access
-            .buckets
-            .as_ref()
-            .map(Buckets::rate)
-            .map(|rate| Rate { per_minute: rate.per_minute.get(), burst: rate.burst.get() }),
+        rate: app.access.buckets.as_ref().map(|buckets| Rate::from(buckets.rate())),
         timeouts: Timeouts { turn_seconds: LONGEST_TURN.as_secs(), answer_seconds: LONGEST_WAIT.as_secs() },
     })
 }
@@ -63,6 +57,12 @@ struct Body {
 struct Rate {
     per_minute: u32,
     burst: u32,
+}
+
+impl From<super::Rate> for Rate {
+    fn from(rate: super::Rate) -> Self {
+        Self { per_minute: rate.per_minute.get(), burst: rate.burst.get() }
+    }
 }
 
 #[derive(Serialize)]

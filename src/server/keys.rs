@@ -28,7 +28,7 @@ pub fn tokens(config: &Config) -> Result<Tokens, ServeError> {
     const NO_SECRET: &str = "no token can be minted without JWT_SECRET: JWT_PUBLIC_KEY, JWKS_FILE, JWKS_URL and \
                              JWT_PREVIOUS_SECRETS only verify them; whoever holds the private key mints tokens";
     let secret = secret(config)?.ok_or_else(|| refused(NO_SECRET.to_owned()))?;
-    Ok(Tokens::new(&secret, rules(config)))
+    Ok(Tokens::new(&secret).keeping(rules(config)))
 }
 
 /// Mints a token that is good for some days.

@@ -17,10 +17,15 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Takes the secret, and what the server asks of tokens.
-    pub fn new(secret: &str, rules: Rules) -> Self {
+    /// Takes the secret.
+    pub fn new(secret: &str) -> Self {
         provider::install();
-        Self { signing: EncodingKey::from_secret(secret.as_bytes()), rules }
+        Self { signing: EncodingKey::from_secret(secret.as_bytes()), rules: Rules::default() }
+    }
+
+    /// The same for a server that asks this of tokens.
+    pub fn keeping(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
 
     /// Mints a token that is good for some days; `None` if the client is not 24 hex digits.

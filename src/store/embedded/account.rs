@@ -4,7 +4,7 @@
 use bson::oid::ObjectId;
 use bson::raw::RawDocument;
 use bson::{Document, RawDocumentBuf, doc};
-use redb::{Database, ReadTransaction, ReadableDatabase, TableDefinition, TableError};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
 use super::{EmbeddedStore, failed};
 use crate::clock;
@@ -21,46 +21,7 @@ impl EmbeddedStore {
     /// # Errors
     /// [`StoreError::Internal`] if a record lacks an id; nothing was put then.
     pub fn import_accounts(&self, collection: AccountCollection, records: &[Document]) -> Result<(), StoreError> {
-        self.file.with(|database| {
-            let mut transaction = database.begin_write().map_err(failed)?;
-            transaction.set_quick_repair(true);
-            let mut table = transaction.open_table(ACCOUNTS).map_err(failed)?;
-            for record in records {
-                let record = RawDocumentBuf::try_from(record).map_err(|e| StoreError::Internal(e.to_string()))?;
-                let key = key_of(collection, &record)?;
-                table.insert(&key[..], record.as_bytes()).map_err(failed)?;
-            }
-            drop(table);
-            transaction.commit().map_err(failed)
-        })
-    }
-
-    /// All accounts or all sessions, or those of one client, in the order of clients and then of `_id`s.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn export_accounts(
-        &self,
-        collection: AccountCollection,
-        client: Option<&ClientId>,
-    ) -> Result<Vec<RawDocumentBuf>, StoreError> {
-        let bound = |rest: u8| match client {
-            Some(client) => key(client.object_id(), collection, ObjectId::from_bytes([rest; 12])),
-            None => [rest; 25],
-        };
-        let read = |database: &Database| {
-            let transaction = database.begin_read().map_err(failed)?;
-            let table = transaction.open_table(ACCOUNTS).map_err(failed)?;
-            let mut records = Vec::new();
-            for entry in table.range::<&[u8]>(&bound(0)[..]..=&bound(255)[..]).map_err(failed)? {
-                let (key, record) = entry.map_err(failed)?;
-                if key.value().get(12) == Some(&(collection as u8)) {
-                    records.push(raw(record.value())?.to_owned());
-                }
-            }
-            Ok(records)
-        };
-        self.file.read(read)
+        self.write_accounts(|accounts| records.iter().try_for_each(|record| put(accounts, collection, record)))
     }
 
     /// Opens a session of a new device, and the client's account if there is none: a login for development, where
@@ -69,18 +30,40 @@ impl EmbeddedStore {
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub fn open_session(&self, client: &ClientId) -> Result<SessionId, StoreError> {
-        let (session, now) = (SessionId(clock::new_id()), clock::now().date_time());
-        if self.export_accounts(AccountCollection::Clients, Some(client))?.is_empty() {
-            let account = doc! { "_id": client.object_id(), "isActive": true, "createdAt": now, "updatedAt": now };
-            self.import_accounts(AccountCollection::Clients, &[account])?;
-        }
+        let (id, session, now) = (client.object_id(), SessionId(clock::new_id()), clock::now().date_time());
+        let account = doc! { "_id": id, "isActive": true, "createdAt": now, "updatedAt": now };
         let device = doc! {
-            "_id": session.0, "clientId": client.object_id(), "deviceId": "development", "isActive": true,
+            "_id": session.0, "clientId": id, "deviceId": "development", "isActive": true,
             "lastSeenAt": now, "createdAt": now, "updatedAt": now,
         };
-        self.import_accounts(AccountCollection::DeviceSessions, &[device])?;
+        self.write_accounts(|accounts| {
+            if accounts.get(&key(id, AccountCollection::Clients, id)[..]).map_err(failed)?.is_none() {
+                put(accounts, AccountCollection::Clients, &account)?;
+            }
+            put(accounts, AccountCollection::DeviceSessions, &device)
+        })?;
         Ok(session)
     }
+
+    fn write_accounts(
+        &self,
+        write: impl FnOnce(&mut Accounts<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.file.with(|database| {
+            let mut transaction = database.begin_write().map_err(failed)?;
+            transaction.set_quick_repair(true);
+            write(&mut transaction.open_table(ACCOUNTS).map_err(failed)?)?;
+            transaction.commit().map_err(failed)
+        })
+    }
+}
+
+type Accounts<'txn> = redb::Table<'txn, &'static [u8], &'static [u8]>;
+
+fn put(accounts: &mut Accounts<'_>, collection: AccountCollection, record: &Document) -> Result<(), StoreError> {
+    let record = RawDocumentBuf::try_from(record).map_err(|e| StoreError::Internal(e.to_string()))?;
+    accounts.insert(&key_of(collection, &record)?[..], record.as_bytes()).map_err(failed)?;
+    Ok(())
 }
 
 /// Makes the table in a new file.
@@ -130,35 +113,27 @@ fn raw(bytes: &[u8]) -> Result<&RawDocument, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::DatasetMemory;
+    use crate::store::{DatasetMemory, Store};
 
-    #[test]
-    fn what_was_imported_is_exported_byte_for_byte_by_client_or_all() {
+    #[tokio::test]
+    async fn a_session_is_opened_beside_an_account_that_stays_and_nothing_is_half_imported() {
         let directory = tempfile::tempdir().unwrap();
         let memory = DatasetMemory { cache: 0, stream_above: 1 };
         let store = EmbeddedStore::open(directory.path(), 0, memory).unwrap();
-        let client = |number: u8| ObjectId::from_bytes([number; 12]);
-        let account = |number| doc! { "_id": client(number), "isActive": true, "clientSettings": { "a": [1, 2] } };
-        let device = |number, of| doc! { "_id": client(number), "clientId": client(of), "isActive": false };
-        store.import_accounts(AccountCollection::Clients, &[account(0), account(1), account(255)]).unwrap();
-        store
-            .import_accounts(AccountCollection::DeviceSessions, &[device(9, 1), device(8, 1), device(0, 255)])
-            .unwrap();
-        let exported = |collection, client: Option<u8>| {
-            let client =
-                client.map(|number| ClientId::from_verified_claim(&[number; 12].map(|b| format!("{b:02x}")).concat()));
-            let records = store.export_accounts(collection, client.map(Option::unwrap).as_ref()).unwrap();
-            records.iter().map(|record| Document::try_from(record).unwrap()).collect::<Vec<_>>()
-        };
-        assert_eq!(exported(AccountCollection::Clients, None), [account(0), account(1), account(255)]);
-        assert_eq!(exported(AccountCollection::DeviceSessions, None), [device(8, 1), device(9, 1), device(0, 255)]);
-        assert_eq!(exported(AccountCollection::Clients, Some(1)), [account(1)]);
-        assert_eq!(exported(AccountCollection::DeviceSessions, Some(255)), [device(0, 255)]);
-        assert_eq!(exported(AccountCollection::DeviceSessions, Some(7)), []);
+        let client = ClientId::from_verified_claim("64b0000000000000000000c1").unwrap();
+        let session = store.open_session(&client).unwrap();
+        assert_eq!(store.standing(&client, session).await.unwrap(), Standing::Active);
 
-        store.import_accounts(AccountCollection::Clients, &[doc! { "isActive": true }]).unwrap_err();
-        let renewed = doc! { "_id": client(1), "isActive": false };
-        store.import_accounts(AccountCollection::Clients, &[renewed.clone(), renewed.clone()]).unwrap();
-        assert_eq!(exported(AccountCollection::Clients, None), [account(0), renewed, account(255)]);
+        let closed = doc! { "_id": client.object_id(), "isActive": false };
+        let half = [closed.clone(), doc! { "isActive": false }];
+        store.import_accounts(AccountCollection::Clients, &half).unwrap_err();
+        assert_eq!(store.standing(&client, session).await.unwrap(), Standing::Active);
+
+        store.import_accounts(AccountCollection::Clients, &[closed]).unwrap();
+        let another = store.open_session(&client).unwrap();
+        assert_ne!(another, session);
+        for session in [session, another] {
+            assert_eq!(store.standing(&client, session).await.unwrap(), Standing::ClientInactive);
+        }
     }
 }
