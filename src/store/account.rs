@@ -25,9 +25,6 @@ pub enum Standing {
 }
 
 impl AccountCollection {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Clients, Self::DeviceSessions];
-
     /// The collection's name in the database.
     pub fn name(self) -> &'static str {
         match self {
