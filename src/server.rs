@@ -1,9 +1,10 @@
 //! Puts the parts together, listens, and stops without cutting anything off.
 
+mod keys;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::num::NonZeroUsize;
-use std::path::Path;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,14 +16,15 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{self, Config, ConfigError};
 pub use crate::http::auth::Tokens;
-use crate::http::{self, App, Capacity, Limits, Scrapes};
+use crate::http::auth::{KeyError, Verifier};
+use crate::http::{self, Access, App, Capacity, Limits, Rate, Scrapes, Sessions};
 use crate::metrics::{self, Engine, Exposition, InstallError, Version};
-use crate::secret_file;
 use crate::store::embedded::{EmbeddedStore, OpenError};
 use crate::store::mongo::{MongoOptions, MongoStore};
 use crate::store::{Store, StoreError};
+pub use keys::{SessionWish, mint, present_tokens, tokens};
 
 /// Why a server did not start or did not go on, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -77,27 +79,34 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let (listener, address) = listen(config.host, config.port)?;
     // Before anything is counted.
     let scrapes = listen_for_scrapes(&config)?;
-    let tokens = tokens(&config)?;
-    let demo_token = config.jwt_secret().is_none().then(|| tokens.mint(DEMO_CLIENT, 30)).flatten();
+    let demo_token = if config.is_development() { tokens(&config)?.mint(DEMO_CLIENT, 30) } else { None };
+    let access = access(&config).await?;
     let (store, unusable) = open_store(&config).await?;
     let limits = Limits {
         max_body_bytes: config.max_body_bytes,
         max_operations: config.max_operations,
         require_idempotency_key: config.require_idempotency_key,
         most_held: config.dataset_memory().most_held(),
+        longest_upload: Duration::from_secs(config.http.body_seconds as u64),
+        longest_pause: Duration::from_secs(config.http.body_pause_seconds as u64),
     };
     let capacity = Capacity {
         requests: config.max_requests,
         batches: config.max_concurrent_batches,
         memory: config.memory_budget_bytes,
     };
-    let app = App::new(store, tokens, limits, capacity, config.replay_cache_bytes, Handle::current());
+    let app = App::new(store, access, limits, capacity, config.replay_cache_bytes, Handle::current());
 
     let scrapes =
         scrapes.map(|(listener, exposition)| Scrapes::serve(listener, exposition, app.clone())).transpose()?;
     let data = web::Data::new(app.clone());
+    let origins = origins(&config);
     let server = HttpServer::new(move || {
-        actix_web::App::new().app_data(data.clone()).wrap(from_fn(http::envelope)).configure(http::routes)
+        actix_web::App::new()
+            .app_data(data.clone())
+            .wrap(http::cors(&origins))
+            .wrap(from_fn(http::envelope))
+            .configure(http::routes)
     });
     // Only Linux can be told.
     #[cfg(target_os = "linux")]
@@ -118,7 +127,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let stopper = Handle::current().spawn(stop_on_signal(app, server.handle(), terminate, interrupt));
     tracing::info!(address = %address, "listening");
     if let Some(token) = demo_token {
-        tracing::info!("no JWT_SECRET is set; for development, paste this:\n\n{}\n", demo(address, &token));
+        tell_demo(&config, address, &token);
     }
     tokio::select! {
         stopped = server => stopped?,
@@ -160,25 +169,25 @@ fn give_up_on_silence(connection: &dyn std::any::Any) {
     }
 }
 
-/// The tokens of the configured secret, or of the one in the data directory.
-///
-/// # Errors
-/// [`ServeError::Secret`].
-pub fn tokens(config: &Config) -> Result<Tokens, ServeError> {
-    match config.jwt_secret() {
-        Some(secret) => Ok(Tokens::new(secret)),
-        None => secret_file::read_or_create(&config.data_dir).map(|s| Tokens::new(&s)).map_err(ServeError::Secret),
-    }
+/// Who may come in, and how often.
+async fn access(config: &Config) -> Result<Access, ServeError> {
+    let verifier = Verifier::open(keys::sources(config)?).await;
+    let verifier = verifier.map_err(|e: KeyError| ConfigError(e.to_string()))?;
+    let moment = Duration::from_secs(config.auth.session_cache_seconds as u64);
+    let sessions = config.auth.session_check.then(|| Sessions::new(moment));
+    Ok(Access::new(verifier, sessions, rate(config)))
 }
 
-/// The tokens of this secret, or else of the one that a server has made in the data directory. Makes none.
-///
-/// # Errors
-/// [`ServeError::NoSecret`].
-pub fn present_tokens(secret: Option<&str>, data_dir: &Path) -> Result<Tokens, ServeError> {
-    match secret {
-        Some(secret) => Ok(Tokens::new(secret)),
-        None => secret_file::read(data_dir).map(|s| Tokens::new(&s)).map_err(ServeError::NoSecret),
+fn rate(config: &Config) -> Option<Rate> {
+    let per_minute = NonZeroU32::new(config.http.rate_limit_per_minute)?;
+    Some(Rate { per_minute, burst: NonZeroU32::new(config.http.rate_limit_burst).unwrap_or(per_minute) })
+}
+
+fn origins(config: &Config) -> http::Origins {
+    match &config.http.cors_origins {
+        config::Origins::Same => http::Origins::Same,
+        config::Origins::Any => http::Origins::Any,
+        config::Origins::Of(origins) => http::Origins::Of(origins.clone()),
     }
 }
 
@@ -231,6 +240,14 @@ async fn stop_on_signal(app: App, server: ServerHandle, mut terminate: Signal, m
     }
     tracing::info!("stopping at once");
     drop(server.stop(false));
+}
+
+fn tell_demo(config: &Config, address: SocketAddr, token: &str) {
+    if config.auth.session_check {
+        tracing::info!("SESSION_CHECK is on: mint tokens before the start, with `token --client ID --session`");
+    } else {
+        tracing::info!("no JWT_SECRET is set; for development, paste this:\n\n{}\n", demo(address, token));
+    }
 }
 
 /// A line that sends a whole offline day: a new item, an invoice for it, and a payment on that.

@@ -209,16 +209,18 @@ impl NewLine {
     }
 }
 
+/// Lines of one invoice: far below what one stored document can hold.
+pub(super) const MOST_LINES: usize = 1000;
+
 /// Reads `products`: one element for each line, `None` where a line has problems.
 fn read_lines(reader: &mut Reader<'_>, items: &Names, report: &mut Report) -> Vec<Option<NewLine>> {
-    const MOST: usize = 1000; // far below what one stored document can hold
     let found = report.found();
     let lines = reader.list("products", "Invoice product", report);
     if lines.is_empty() && report.found() == found {
         report.missing(reader.place(), "products", "missing products");
     }
-    if lines.len() > MOST {
-        let message = format!("{} must have products of at most {MOST} lines", reader.place().subject());
+    if lines.len() > MOST_LINES {
+        let message = format!("{} must have products of at most {MOST_LINES} lines", reader.place().subject());
         report.problem(reader.place().member("products"), ProblemCode::InvalidLength, message);
         return Vec::new();
     }

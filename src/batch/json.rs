@@ -26,6 +26,9 @@ pub(super) fn most_values(max_operations: usize) -> usize {
     max_operations.saturating_mul(200).max(20_000)
 }
 
+/// How many objects and lists may be within each other: serde_json's own bound, less one for itself.
+pub(super) const MOST_DEPTH: usize = 127;
+
 /// What an object that is not empty takes besides its values, in values: room for eleven members.
 pub(super) const OBJECT: usize = 8;
 

@@ -3,6 +3,7 @@
 //! Everything here is decided from the request alone: JSON, shapes, bounds, dates, which alias a
 //! reference names. What the records say is for [`crate::plan`].
 
+mod bounds;
 mod fingerprint;
 mod footprint;
 mod inquiry;
@@ -16,6 +17,7 @@ mod payment;
 mod reader;
 mod warning;
 
+pub use bounds::{Bounds, Characters};
 pub use fingerprint::Fingerprint;
 pub use footprint::reading_footprint;
 pub use inquiry::Inquiry;
@@ -232,11 +234,16 @@ fn section<'a>(reader: &mut Reader<'a>, name: &'static str, report: &mut Report)
 
 /// A batch may have ten times as many invoice lines as operations, so that plans stay in bounds too. To be
 /// checked before anything is made of its elements.
+/// How many lines the invoices of a batch may have.
+fn most_lines(max_operations: usize) -> usize {
+    max_operations.saturating_mul(10)
+}
+
 fn check_size(body: &Value, limit: usize) -> Result<(), Invalid> {
     let operations: usize = OperationList::ALL.into_iter().map(|list| list.of(body).len()).sum();
     let lines = |invoice: &Value| invoice.get("products").and_then(Value::as_array).map_or(0, Vec::len);
     let lines: usize = OperationList::InvoiceCreate.of(body).iter().map(lines).sum();
-    if operations > limit || lines > limit.saturating_mul(10) {
+    if operations > limit || lines > most_lines(limit) {
         return Err(Invalid::TooManyOperations { limit });
     }
     Ok(())

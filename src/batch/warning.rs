@@ -124,7 +124,8 @@ pub struct Warnings {
 }
 
 impl Warnings {
-    const MOST: usize = 1000;
+    /// As many as are kept.
+    pub(super) const MOST: usize = 1000;
 
     /// Adds one.
     pub fn push(&mut self, path: String, kind: WarningKind) {

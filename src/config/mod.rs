@@ -1,5 +1,7 @@
 //! What an operator can set, each by its environment variable or its flag.
 
+mod auth;
+mod http;
 mod observability;
 
 use std::fmt;
@@ -10,6 +12,8 @@ use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::{Args, ValueEnum};
 
 use crate::store::DatasetMemory;
+pub use auth::{AuthConfig, Jwks};
+pub use http::{HttpConfig, Origins};
 pub use observability::Observability;
 
 /// The configuration of a server.
@@ -35,10 +39,18 @@ pub struct Config {
     #[arg(long, env = "DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
 
-    /// HS256 secret of the tokens, at least 32 bytes. Without it one is made in the data directory, which
-    /// is allowed only with the embedded engine on a loopback address
+    /// HS256 secret of the tokens, at least 32 bytes. Without it and any other key one is made in the data
+    /// directory, which is allowed only with the embedded engine on a loopback address
     #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
     pub jwt_secret: Option<Secret>,
+
+    /// The other settings of authentication.
+    #[command(flatten)]
+    pub auth: AuthConfig,
+
+    /// What is around each request.
+    #[command(flatten)]
+    pub http: HttpConfig,
 
     /// Refuse a batch that writes and has no idempotency key
     #[arg(long, env = "REQUIRE_IDEMPOTENCY_KEY", default_value = "false", default_missing_value = "true",
@@ -136,6 +148,11 @@ impl Config {
         self.jwt_secret.as_ref().map(Secret::expose).filter(|secret| !secret.is_empty())
     }
 
+    /// Whether no key is set at all, so that a secret is made in the data directory.
+    pub fn is_development(&self) -> bool {
+        self.jwt_secret().is_none() && matches!(self.auth.has_keys(), Ok(false))
+    }
+
     /// How much memory datasets may take. None are kept where others may write too.
     pub fn dataset_memory(&self) -> DatasetMemory {
         let keeps = self.mongo_url().is_none() || self.sole_writer;
@@ -148,15 +165,23 @@ impl Config {
     /// [`ConfigError`].
     pub fn check(&self) -> Result<(), ConfigError> {
         let refuse = |text: &str| Err(ConfigError(text.to_owned()));
+        let no_key = !self.auth.has_keys()? && self.jwt_secret().is_none();
         match self.jwt_secret() {
             Some(secret) if secret.len() < Self::SHORTEST_SECRET => {
                 return refuse("JWT_SECRET must be at least 32 bytes long");
             }
-            None if self.mongo_url().is_some() => return refuse("JWT_SECRET must be set when MONGO_URL is"),
-            None if !self.host.is_loopback() => {
-                return refuse("JWT_SECRET must be set when HOST is not a loopback address");
+            _ if no_key && self.mongo_url().is_some() => {
+                return refuse("JWT_SECRET, JWT_PUBLIC_KEY, JWKS_FILE or JWKS_URL must be set when MONGO_URL is");
+            }
+            _ if no_key && !self.host.is_loopback() => {
+                return refuse(
+                    "JWT_SECRET, JWT_PUBLIC_KEY, JWKS_FILE or JWKS_URL must be set when HOST is not a loopback address",
+                );
             }
             _ => {}
+        }
+        if self.http.rate_limit_burst > 0 && self.http.rate_limit_per_minute == 0 {
+            return refuse("RATE_LIMIT_BURST needs RATE_LIMIT_PER_MINUTE");
         }
         if let Some(url) = self.mongo_url() {
             crate::store::mongo::check_url(url).map_err(|e| ConfigError(format!("MONGO_URL is invalid: {e}")))?;

@@ -1,27 +1,20 @@
 //! Reads a request's body, within bounds and decoded.
 
-use std::time::Duration;
-
 use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
 use actix_web::web;
 use futures_util::StreamExt;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
-use super::App;
 use super::admission::Admitted;
 use super::encoding::Coding;
 use super::error::ApiError;
+use super::{App, Limits};
 use crate::metrics::Phase;
-
-/// How long a phone may pause while it sends a body.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How long it may take in all, so that one that trickles does not keep its place for ever.
-const LONGEST_UPLOAD: Duration = Duration::from_secs(300);
 
 /// Reads a body of at most `max_body_bytes`, before as after decoding. The request holds its memory.
 ///
 /// # Errors
-/// [`ApiError`] 400, 413, 415 or 503.
+/// [`ApiError`] 400, 408, 413, 415 or 503.
 pub async fn read(
     headers: &HeaderMap,
     payload: web::Payload,
@@ -35,7 +28,7 @@ pub async fn read(
         return Err(ApiError::PayloadTooLarge { limit });
     }
     let trace = admitted.trace();
-    let body = trace.during_async(Phase::Read, receive(payload, stated, limit, admitted)).await?;
+    let body = trace.during_async(Phase::Read, receive(payload, stated, admitted, app)).await?;
     trace.received(body.len());
     if coding == Coding::Identity || body.is_empty() {
         return Ok(body);
@@ -50,24 +43,26 @@ pub async fn read(
     Ok(decoded)
 }
 
-/// Takes in a body of a stated length, or of one that turns out.
+/// Takes in a body of a stated length, or of one that turns out. A phone may pause, and may be slow, but one that
+/// trickles does not keep its place for ever.
 async fn receive(
     mut payload: web::Payload,
     stated: Option<usize>,
-    limit: usize,
     admitted: &Admitted,
+    app: &App,
 ) -> Result<Vec<u8>, ApiError> {
-    let late = Instant::now() + LONGEST_UPLOAD;
+    let Limits { max_body_bytes: limit, longest_pause, longest_upload, .. } = app.limits;
+    let late = Instant::now() + longest_upload;
     let mut body = Vec::new();
     grow(&mut body, stated.unwrap_or_default(), admitted)?;
-    while let Some(chunk) = timeout(LONGEST_PAUSE, payload.next()).await.map_err(|_| ApiError::BrokenBody)? {
+    loop {
+        let patience = late.min(Instant::now() + longest_pause);
+        let next = timeout_at(patience, payload.next()).await.map_err(|_| ApiError::SlowBody)?;
+        let Some(chunk) = next else { return Ok(body) };
         let chunk = chunk.map_err(|_| ApiError::BrokenBody)?;
         let length = body.len() + chunk.len();
         if length > limit {
             return Err(ApiError::PayloadTooLarge { limit });
-        }
-        if Instant::now() > late {
-            return Err(ApiError::BrokenBody);
         }
         if length > body.capacity() {
             let room = length.max(2 * body.capacity()).min(limit);
@@ -75,7 +70,6 @@ async fn receive(
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body)
 }
 
 fn grow(body: &mut Vec<u8>, room: usize, admitted: &Admitted) -> Result<(), ApiError> {

@@ -11,7 +11,7 @@ use super::admission::Admitted;
 use super::answer::{Large, Shown, View, describe, show, stand};
 use super::encoding::Coding;
 use super::error::ApiError;
-use super::sync::{LONGEST_WAIT, since};
+use super::sync::{in_time, since};
 use crate::model::Cursor;
 use crate::plan::Receipt;
 use crate::store::{FullReason, Wanted};
@@ -38,8 +38,7 @@ pub async fn data(
     let known = Known::of(request.headers());
     let (inner, holder) = (app.clone(), admitted.clone());
     let work = async move { answer(&holder, known, view, &inner).await };
-    let late = |_| ApiError::Unavailable(format!("not done within {} s", LONGEST_WAIT.as_secs()));
-    let (etag, shown) = tokio::time::timeout(LONGEST_WAIT, app.run(work)).await.map_err(late)???;
+    let (etag, shown) = in_time(async { app.run(work).await? }).await?;
     match shown {
         Some(shown) => shown.respond(false, view.coding, Some(&etag), admitted, &app),
         None => Ok(not_modified(&etag)),

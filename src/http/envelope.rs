@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use actix_web::HttpMessage;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
-use actix_web::web;
+use actix_web::{HttpMessage, web};
 use tracing::Instrument;
 
-use super::App;
 use super::error::ApiError;
+use super::rate::Allowance;
 use super::trace::Trace;
+use super::{App, cors, manners};
 use crate::clock;
 use crate::metrics::Route;
 
@@ -36,7 +36,12 @@ pub async fn envelope(
             Some(_in_flight) => {
                 let response = next.call(request).await?;
                 match response.response().error().map(ApiError::from) {
-                    Some(error) => (response.into_response(error.respond(trace.id())), Some(error)),
+                    Some(error) => {
+                        let said = response.headers().clone();
+                        let mut response = response.into_response(error.respond(trace.id()));
+                        cors::keep(&said, response.headers_mut());
+                        (response, Some(error))
+                    }
                     None => (response.map_into_boxed_body(), None),
                 }
             }
@@ -46,6 +51,12 @@ pub async fn envelope(
             // So that the phone's next request finds another server, or this one when it is back.
             response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }
+        if app.access.buckets.is_some() {
+            let allowance = response.request().extensions().get::<Allowance>().copied();
+            allowance.inspect(|allowance| allowance.tell(response.headers_mut()));
+        }
+        let of_a_client = response.request().path().starts_with("/api/");
+        manners::put(of_a_client, response.headers_mut());
         let value = HeaderValue::from_str(trace.id()).unwrap_or(HeaderValue::from_static("unprintable"));
         response.headers_mut().insert(REQUEST_ID, value);
         let length = match response.response().body().size() {

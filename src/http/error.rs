@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use actix_cors::CorsError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
@@ -23,6 +24,21 @@ pub enum ApiError {
     MethodNotAllowed(&'static str),
     /// No valid token.
     Unauthorized,
+    /// The token's session has ended.
+    SessionEnded,
+    /// The client's account is not active.
+    AccountInactive,
+    /// Whether the token is good cannot be told now.
+    KeysAway,
+    /// A web page of another origin may not ask that.
+    ForeignOrigin,
+    /// The client has made too many requests; the next one is possible after so many seconds.
+    RateLimited {
+        /// Until then.
+        seconds: u64,
+    },
+    /// The body came too slowly.
+    SlowBody,
     /// The body names another client than the token.
     ClientMismatch,
     /// The body broke off, or could not be read.
@@ -90,6 +106,8 @@ struct Envelope<'a> {
 const RETRY_AFTER_SECONDS: RangeInclusive<u32> = 1..=5;
 /// For a batch that is being worked on, and so soon done.
 const RETRY_SOON_SECONDS: RangeInclusive<u32> = 1..=2;
+/// Beyond the time that a client has to wait, so that its phones do not all come at once.
+const APART_SECONDS: RangeInclusive<u32> = 0..=2;
 
 impl ApiError {
     /// The answer with its JSON envelope.
@@ -98,9 +116,15 @@ impl ApiError {
         let mut response = HttpResponseBuilder::new(status);
         match self {
             Self::MethodNotAllowed(allowed) => drop(response.insert_header((ALLOW, *allowed))),
-            Self::Unauthorized => drop(response.insert_header((WWW_AUTHENTICATE, "Bearer"))),
+            Self::Unauthorized | Self::SessionEnded => drop(response.insert_header((WWW_AUTHENTICATE, "Bearer"))),
+            Self::RateLimited { seconds } => {
+                let seconds = seconds + u64::from(any_of(APART_SECONDS));
+                response.insert_header((RETRY_AFTER, seconds));
+            }
+            // What is still to come of the body is of no use to anybody.
+            Self::SlowBody => drop(response.force_close()),
             Self::InProgress => drop(response.insert_header((RETRY_AFTER, any_of(RETRY_SOON_SECONDS)))),
-            Self::Overloaded | Self::Stopping | Self::Unavailable(_) | Self::Away => {
+            Self::Overloaded | Self::Stopping | Self::Unavailable(_) | Self::Away | Self::KeysAway => {
                 response.insert_header((RETRY_AFTER, any_of(RETRY_AFTER_SECONDS)));
             }
             _ => {}
@@ -144,6 +168,30 @@ impl ApiError {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed".into())
             }
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Invalid or expired token".into()),
+            Self::SessionEnded => (
+                StatusCode::UNAUTHORIZED,
+                "session_expired",
+                "Session expired or logged out. Please log in again.".into(),
+            ),
+            Self::AccountInactive => (StatusCode::FORBIDDEN, "account_inactive", "Account is inactive".into()),
+            Self::KeysAway => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "keys_unavailable",
+                "The token cannot be checked now; nothing was applied; send it again".into(),
+            ),
+            Self::ForeignOrigin => {
+                (StatusCode::FORBIDDEN, "origin_not_allowed", "A page of this origin may not send this request".into())
+            }
+            Self::RateLimited { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "Too many requests; nothing was applied; send it again later".into(),
+            ),
+            Self::SlowBody => (
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                "The body took too long; nothing was applied; send it again".into(),
+            ),
             Self::ClientMismatch => {
                 (StatusCode::FORBIDDEN, "client_mismatch", "clientId does not match the token".into())
             }
@@ -242,6 +290,7 @@ impl From<&actix_web::Error> for ApiError {
     fn from(error: &actix_web::Error) -> Self {
         match error.as_error::<Self>() {
             Some(ours) => ours.clone(),
+            None if error.as_error::<CorsError>().is_some() => Self::ForeignOrigin,
             None if error.as_response_error().status_code().is_client_error() => Self::BrokenBody,
             None => Self::Internal(error.to_string()),
         }

@@ -1,20 +1,25 @@
 //! HTTP: who is calling, what they send, what they hear. The only place, with `server.rs`, that knows
 //! actix.
 
+mod access;
 mod admission;
 mod answer;
 pub mod auth;
 mod body;
+mod cors;
 mod data;
 mod encoding;
 mod envelope;
 mod error;
 mod health;
-mod hs256;
 mod idempotency;
+mod limits;
+mod manners;
+mod rate;
 mod ready;
 mod reconcile;
 mod scrape;
+mod sessions;
 mod streamed;
 mod sync;
 mod synced;
@@ -23,6 +28,7 @@ mod validate;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
 use tokio::runtime::Handle;
@@ -34,13 +40,16 @@ use tracing::Instrument;
 use crate::batch::reading_footprint;
 use crate::metrics::Phase;
 use crate::store::Store;
+pub use access::Access;
 pub use admission::Capacity;
 use admission::{Admission, Admitted};
-use auth::Tokens;
+pub use cors::{Origins, cors};
 pub use envelope::envelope;
 use error::ApiError;
 use idempotency::Replays;
+pub use rate::Rate;
 pub use scrape::Scrapes;
+pub use sessions::Sessions;
 
 /// All routes, on one screen.
 pub fn routes(config: &mut ServiceConfig) {
@@ -50,6 +59,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(get("/api/sync/data", "GET").route(web::get().to(data::data)))
         .service(post("/api/sync/validate").route(web::post().to(validate::validate)))
         .service(post("/api/sync/reconcile").route(web::post().to(reconcile::reconcile)))
+        .service(get("/api/sync/limits", "GET").route(web::get().to(limits::limits)))
         .service(
             get("/api/health", "GET, HEAD").route(web::get().to(health::health)).route(web::head().to(health::health)),
         )
@@ -60,7 +70,7 @@ pub fn routes(config: &mut ServiceConfig) {
 #[derive(Clone)]
 pub struct App {
     store: Arc<dyn Store>,
-    tokens: Arc<Tokens>,
+    access: Arc<Access>,
     replays: Arc<Replays>,
     limits: Limits,
     admission: Arc<Admission>,
@@ -81,6 +91,10 @@ pub struct Limits {
     pub require_idempotency_key: bool,
     /// A dataset that is larger is sent while it is read, in bytes.
     pub most_held: usize,
+    /// How long a body may take to arrive.
+    pub longest_upload: Duration,
+    /// How long it may pause meanwhile.
+    pub longest_pause: Duration,
 }
 
 impl Limits {
@@ -95,7 +109,7 @@ impl App {
     /// Puts the parts together. `runtime` is the main one: it outlives the actix workers.
     pub fn new(
         store: Arc<dyn Store>,
-        tokens: Tokens,
+        access: Access,
         limits: Limits,
         capacity: Capacity,
         replay_cache_bytes: u64,
@@ -104,7 +118,7 @@ impl App {
         let tasks = TaskTracker::new();
         Self {
             store,
-            tokens: Arc::new(tokens),
+            access: Arc::new(access),
             replays: Arc::new(Replays::new(replay_cache_bytes)),
             limits,
             admission: Arc::new(Admission::new(capacity, tasks.clone())),

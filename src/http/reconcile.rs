@@ -9,6 +9,7 @@ use super::App;
 use super::admission::{Admitted, HeldBody};
 use super::body;
 use super::error::ApiError;
+use super::sync::in_time;
 use super::synced::SyncedIds;
 use crate::batch::{Inquiry, Problem, ProblemCode, Problems};
 use crate::model::Revision;
@@ -24,8 +25,12 @@ pub async fn reconcile(
     payload: web::Payload,
     app: web::Data<App>,
 ) -> Result<HttpResponse, ApiError> {
-    let client = admitted.client();
     let body = body::read(request.headers(), payload, &admitted, &app).await?;
+    in_time(look_up(body, admitted, &app)).await
+}
+
+async fn look_up(body: Vec<u8>, admitted: Admitted, app: &App) -> Result<HttpResponse, ApiError> {
+    let client = admitted.client();
     let inquiry = app.parse(&admitted, body, move |body, most| Inquiry::parse(body, &client, most)).await??;
     let _turn = admitted.turn_to_answer().await?;
     let mut report = Report { success: true, keys: BTreeMap::new(), local_ids: BTreeMap::new() };
@@ -53,7 +58,7 @@ const RECEIPT: usize = 64 << 10;
 /// What an id takes in the report and in its JSON, in bytes.
 const ID: usize = 128;
 /// The most ids that one answer tells: some tens of the largest batches.
-const MOST_IDS: usize = 500_000;
+pub(super) const MOST_IDS: usize = 500_000;
 
 fn reads(part: &Inquiry) -> ReadSet {
     ReadSet {

@@ -1,5 +1,6 @@
 //! `POST /api/sync`: here is my queue; give me the truth back.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,15 @@ use crate::store::{FullReason, Outcome, Wanted};
 
 /// As long as phones wait. Work that takes longer goes on, and a retry with the same key finds it.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Gives up what takes longer. Nothing that must go on to its end may hang on it alone.
+///
+/// # Errors
+/// [`ApiError::Unavailable`] then, else those of the work.
+pub async fn in_time<T>(work: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    let late = |_| ApiError::Unavailable(format!("not done within {} s", LONGEST_WAIT.as_secs()));
+    tokio::time::timeout(LONGEST_WAIT, work).await.map_err(late)?
+}
 
 /// Applies the batch, all or nothing and exactly once, and answers with as much of the client's dataset as was
 /// asked for.

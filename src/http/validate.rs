@@ -9,8 +9,10 @@ use super::admission::{Admitted, HeldBody};
 use super::body;
 use super::error::ApiError;
 use super::idempotency;
+use super::sync::in_time;
 use crate::batch::{Problems, Reading, Warning};
 use crate::clock::Stamp;
+use crate::model::IdempotencyKey;
 use crate::plan::{Check, Findings, Group, Summary};
 
 /// Answers what a sync would do, or all that is wrong, and writes nothing.
@@ -23,9 +25,18 @@ pub async fn validate(
     payload: web::Payload,
     app: web::Data<App>,
 ) -> Result<HttpResponse, ApiError> {
-    let client = admitted.client();
     let key = idempotency::key(request.headers())?;
     let body = body::read(request.headers(), payload, &admitted, &app).await?;
+    in_time(check(key, body, admitted, &app)).await
+}
+
+async fn check(
+    key: Option<IdempotencyKey>,
+    body: Vec<u8>,
+    admitted: Admitted,
+    app: &App,
+) -> Result<HttpResponse, ApiError> {
+    let client = admitted.client();
     let texts = body.len();
     let reading = app.parse(&admitted, body, move |body, most| Reading::of(body, &client, most)).await??;
     admitted.hold(texts + reading.footprint())?;

@@ -15,6 +15,7 @@ mod item;
 mod local_id;
 mod payment;
 mod purchase;
+mod session;
 mod timestamp;
 
 pub use amount::{Amount, OutOfRange};
@@ -29,4 +30,5 @@ pub use item::{DealerId, Item, ItemChanges, ItemId};
 pub use local_id::LocalId;
 pub use payment::{Payment, PaymentId};
 pub use purchase::{Purchase, PurchaseId};
+pub use session::SessionId;
 pub use timestamp::Timestamp;

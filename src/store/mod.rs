@@ -1,5 +1,6 @@
 //! Where the books are kept: one contract, three engines.
 
+mod account;
 mod cache;
 mod gather;
 mod pull;
@@ -13,8 +14,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::model::ClientId;
+use crate::model::{ClientId, SessionId};
 use crate::plan::{Planner, ReadSet, Receipt, Reject, Snapshot};
+pub use account::{AccountCollection, Standing};
 pub use pull::{Data, DataStream, FullReason, Mode, Moment, Pull, Wanted};
 
 /// A store of all clients' books.
@@ -63,6 +65,16 @@ pub trait Store: Send + Sync + 'static {
     fn epoch(&self) -> u64 {
         0
     }
+
+    /// Whether a session of a device may act for a client now, by the records of `clients` and `devicesessions`,
+    /// which the login service writes and this server never does: active only if the session's record is there,
+    /// is this client's and says that it is active, and the client's does too. The session is looked at first. The
+    /// records are as they are now, though not of one moment together: each is asked for by itself. A store that is
+    /// away says nothing, which is an error and never a standing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn standing(&self, client: &ClientId, session: SessionId) -> Result<Standing, StoreError>;
 
     /// Asks the store whether it can work.
     ///

@@ -69,8 +69,8 @@ const RESERVED: &[Reserved] = &[
     Reserved {
         names: &["from_verified_claim"],
         banned: &[],
-        allowed: &["http/auth.rs", "model/ids.rs"],
-        rule: "only http/auth.rs makes a ClientId",
+        allowed: &["http/auth/", "model/ids.rs"],
+        rule: "only http/auth/ makes a ClientId",
     },
     Reserved {
         names: &["StatusCode"],
@@ -139,7 +139,7 @@ fn a_broken_arrow_is_told_with_file_line_and_edge() {
             "/* \" */ async fn f() {}",
             "src/plan/sync.rs:1: async: plan/, batch/ and model/ are not async",
         ),
-        ("store/mod.rs", "ClientId::from_verified_claim(x)", "from_verified_claim: only http/auth.rs makes a ClientId"),
+        ("store/mod.rs", "ClientId::from_verified_claim(x)", "from_verified_claim: only http/auth/ makes a ClientId"),
         ("http/ready.rs", "let s = StatusCode::OK;", "StatusCode: only http/error.rs names status codes"),
         ("plan/draft.rs", "bson :: DateTime :: now()", "DateTime::now: only clock.rs asks for the time or a new id"),
         ("model/ids.rs", "'\"'; '\\''; ObjectId::new()", "ObjectId::new: only clock.rs asks"),

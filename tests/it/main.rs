@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails; the bans are the server's"
 )]
 
+mod access;
 mod api_examples;
 mod behaviour;
 mod contract;

@@ -34,7 +34,7 @@ fn another_server_takes_a_storm_of_retries_of_what_a_dead_one_left() {
     let setup = Setup::at(&mongod).env("LOG", "info,viveka_sync::store=debug");
     let (dead, alive) = (Server::start(&setup), Server::start(&setup));
     let shops: [_; 4] = std::array::from_fn(|_| Phone::new(&dead).client);
-    let sent = caught_in_transactions(&mongod, &dead, &shops.each_ref().map(String::as_str), 2, || dead.kill());
+    let sent = caught_in_transactions(&mongod, &dead, &shops.each_ref().map(String::as_str), 1, || dead.kill());
 
     let retried = AtomicBool::new(false);
     std::thread::scope(|scope| {

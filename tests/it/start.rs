@@ -40,6 +40,10 @@ fn a_wrong_setting_stops_the_start_with_one_line_that_names_it() {
         (&[("MONGO_URL", "postgres://user:pass-and-secret@host"), ("JWT_SECRET", long)], "MONGO_URL"),
         (&[("MONGO_URL", "mongodb://user:pass-and-secret@:port"), ("JWT_SECRET", long)], "MONGO_URL"),
         (&[("DATA_DIR", "/dev/null/data")], "DATA_DIR"),
+        (&[("RATE_LIMIT_BURST", "5")], "RATE_LIMIT_PER_MINUTE"),
+        (&[("RATE_LIMIT_PER_MINUTE", "many")], "rate-limit-per-minute"),
+        (&[("SESSION_CACHE_SECONDS", "0")], "session-cache-seconds"),
+        (&[("JWKS_REFRESH_SECONDS", "0")], "jwks-refresh-seconds"),
     ] {
         let output = run(&[], settings);
         let error = String::from_utf8(output.stderr).unwrap();

@@ -1,4 +1,4 @@
-//! Who is let in, and how much of the server each may use at once.
+//! How much of the server each client may use at once.
 //!
 //! A request that has shown its token takes a place before its body is read, and memory before it is
 //! allocated; both are shares of a bounded supply (`shares`), and what cannot be had is refused at once,
@@ -10,20 +10,15 @@ mod body;
 mod shares;
 mod turns;
 
-use std::future::{Ready, ready};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use moka::sync::Cache;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::App;
-use super::auth::Caller;
 use super::error::ApiError;
 use super::trace::Trace;
 use crate::metrics::{self, Phase, Queue};
@@ -75,7 +70,7 @@ struct Place {
 }
 
 /// How long anything may wait for its turn. From then on a phone does better to come back.
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 impl Admission {
     /// Datasets that are read and encoded at once: as many as keep a database busy.
@@ -217,22 +212,6 @@ impl Admitted {
     async fn turn(&self, turns: &Turns) -> Result<Turn, ApiError> {
         let turn = timeout(LONGEST_WAIT, turns.take(self.0.client));
         self.trace().during_async(Phase::Wait, turn).await.map_err(|_| ApiError::Overloaded)
-    }
-}
-
-/// Lets a request in by its token, before its body is read.
-impl FromRequest for Admitted {
-    type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let app = request.app_data::<web::Data<App>>().expect("the app is registered with its routes");
-        let trace = request.extensions().get::<Arc<Trace>>().expect("the envelope has begun one").clone();
-        let caller = Caller::from_request(request, payload).into_inner();
-        ready(caller.and_then(|Caller(client)| {
-            trace.client(client);
-            app.admission.enter(client, trace)
-        }))
     }
 }
 

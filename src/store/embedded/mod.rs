@@ -1,5 +1,6 @@
 //! The embedded engine: one redb file, one writer thread, readers that never wait for it.
 
+mod account;
 mod file;
 mod scan;
 mod tables;
@@ -18,10 +19,11 @@ use super::gather::Gathered;
 use super::pull::{Reading, most_changed};
 use super::records::{Change, ChangeKind, Table};
 use super::{
-    Data, DatasetMemory, ExecuteError, FullReason, Health, Mode, Moment, Outcome, Pull, Store, StoreError, Wanted,
+    Data, DatasetMemory, ExecuteError, FullReason, Health, Mode, Moment, Outcome, Pull, Standing, Store, StoreError,
+    Wanted,
 };
 use crate::dataset::Records;
-use crate::model::{ClientId, Collection, Cursor, Lineage, Position, Revision, StoreId};
+use crate::model::{ClientId, Collection, Cursor, Lineage, Position, Revision, SessionId, StoreId};
 use crate::plan::{Planner, ReadSet, Snapshot};
 use file::BookFile;
 use tables::Tables;
@@ -132,6 +134,11 @@ impl Store for EmbeddedStore {
             most_held: self.most_held,
         };
         blocking(move || reader.file.read(|database| reader.read(database, wanted))).await
+    }
+
+    async fn standing(&self, client: &ClientId, session: SessionId) -> Result<Standing, StoreError> {
+        let (file, client) = (Arc::clone(&self.file), *client);
+        blocking(move || file.read(|database| account::standing(database, &client, session))).await
     }
 
     async fn ping(&self) -> Result<Health, StoreError> {

@@ -12,7 +12,7 @@ use redb::{
 
 use super::super::StoreError;
 use super::super::records::{self, Change, ChangeKind, OwnTable, Table, decode, encode, named_by_local_ids};
-use super::failed;
+use super::{account, failed};
 use crate::clock;
 use crate::dataset::Records;
 use crate::model::{ClientId, Collection, IdempotencyKey, InvoiceId, Lineage, LocalId, Revision, StoreId};
@@ -44,8 +44,8 @@ const STORE: TableDefinition<'_, (), i64> = TableDefinition::new("store");
 pub(super) fn create(database: &Database) -> Result<(), redb::Error> {
     let reading = database.begin_read()?;
     match Tables::open(&reading) {
-        Ok(_) => Ok(()),
-        Err(_) => make(database),
+        Ok(_) if account::is_made(&reading) => Ok(()),
+        _ => make(database),
     }
 }
 
@@ -61,6 +61,7 @@ fn make(database: &Database) -> Result<(), redb::Error> {
     transaction.open_table(PURCHASED)?;
     transaction.open_table(LINEAGES)?;
     transaction.open_table(COMMITS)?;
+    account::make(&transaction)?;
     let mut store = transaction.open_table(STORE)?;
     if store.get(())?.is_none() {
         store.insert((), clock::new_tag().0)?;

@@ -4,6 +4,7 @@
 //! snapshot (`dataset`). A lone mongod has neither; there a batch is first stored as an `intent` and
 //! then applied (`standalone`), and whoever comes next finishes what was interrupted.
 
+mod account;
 mod apply;
 mod at_once;
 mod backoff;
@@ -39,9 +40,9 @@ use super::cache::{Commit, DatasetCache, Known};
 use super::gather::Gathered;
 use super::pull::Reading;
 use super::records::{OwnTable, Table};
-use super::{Data, ExecuteError, FullReason, Health, Moment, Outcome, Pull, Store, StoreError, Wanted};
+use super::{Data, ExecuteError, FullReason, Health, Moment, Outcome, Pull, Standing, Store, StoreError, Wanted};
 use crate::dataset::Records;
-use crate::model::{ClientId, Cursor, Lineage, StoreId};
+use crate::model::{ClientId, Cursor, Lineage, SessionId, StoreId};
 use crate::plan::{Plan, Planner, ReadSet, Receipt, Snapshot};
 use at_once::{AtOnce, Extent, SmallClients};
 use client_queue::{ClientQueue, Gate};
@@ -76,6 +77,8 @@ const WORK_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a dataset may take, the wait included.
 const DATASET_DEADLINE: Duration = Duration::from_secs(10);
 const PING_DEADLINE: Duration = Duration::from_secs(2);
+/// How long it may take to look up a session, for which a request waits before its body is read.
+const SESSION_DEADLINE: Duration = Duration::from_secs(5);
 
 /// As many clients have their turn together as fill the groups that are committed at once.
 const TURNS_AT_ONCE: usize = 64;
@@ -415,6 +418,12 @@ impl Store for MongoStore {
 
     fn epoch(&self) -> u64 {
         self.connection.epoch()
+    }
+
+    async fn standing(&self, client: &ClientId, session: SessionId) -> Result<Standing, StoreError> {
+        let deployment = self.connection.current()?;
+        let looked_up = async { Ok::<_, StoreError>(account::standing(&deployment.db, client, session).await?) };
+        within(SESSION_DEADLINE, looked_up).await.inspect_err(|error| self.doubt(error))
     }
 
     async fn ping(&self) -> Result<Health, StoreError> {

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bson::{Bson, doc};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use viveka_sync::clock;
-use viveka_sync::model::{Amount, ClientId, Collection, InvoiceId, Payment, PaymentId, Revision};
+use viveka_sync::model::{Amount, ClientId, Collection, InvoiceId, Payment, PaymentId, Revision, SessionId};
 use viveka_sync::plan::{Decision, Planner, ReadSet, Reject, Snapshot, Write};
-use viveka_sync::store::{Data, ExecuteError, FullReason, Outcome, Store, Wanted};
+use viveka_sync::store::{AccountCollection, Data, ExecuteError, FullReason, Outcome, Standing, Store, Wanted};
 
 use super::subject::{Subject, execute, execute_with_key, new_client, planner};
 
@@ -247,6 +248,31 @@ pub async fn the_dataset_is_consistent_under_concurrent_writes(subject: Subject)
 pub async fn the_store_says_what_it_is(subject: Subject) {
     let health = subject.store().ping().await.unwrap();
     assert!(["embedded", "mongodb"].contains(&health.engine));
+}
+
+pub async fn a_session_stands_by_its_own_record_and_its_clients(mut subject: Subject) {
+    let (client, other) = (new_client(), new_client());
+    let [open, ended, silent, never] = [(); 4].map(|()| SessionId(new_client().object_id()));
+    let account = |client: ClientId, active: bool| doc! { "_id": client.object_id(), "isActive": active, "kept": 1 };
+    let device = |session: SessionId, active: Bson| {
+        doc! { "_id": session.0, "clientId": client.object_id(), "deviceId": "d", "isActive": active }
+    };
+    let devices = [device(open, true.into()), device(ended, false.into()), device(silent, Bson::Null)];
+    subject.put_accounts(AccountCollection::DeviceSessions, &devices).await;
+    let standing = async |subject: &Subject, client: ClientId, session: SessionId| {
+        subject.store().standing(&client, session).await.unwrap()
+    };
+    assert_eq!(standing(&subject, client, open).await, Standing::ClientInactive, "it never was");
+    subject.put_accounts(AccountCollection::Clients, &[account(client, true), account(other, true)]).await;
+    assert_eq!(standing(&subject, client, open).await, Standing::Active);
+    for session in [ended, silent, never, SessionId(client.object_id())] {
+        assert_eq!(standing(&subject, client, session).await, Standing::SessionEnded);
+    }
+    assert_eq!(standing(&subject, other, open).await, Standing::SessionEnded, "it is another client's");
+    subject.put_accounts(AccountCollection::Clients, &[account(client, false)]).await;
+    assert_eq!(standing(&subject, client, open).await, Standing::ClientInactive);
+    assert_eq!(standing(&subject, client, ended).await, Standing::SessionEnded, "it is looked at first");
+    assert_eq!(revision(&*subject.store(), &client).await, Revision(0), "the books do not know of it");
 }
 
 /// An item, an invoice for a customer, and a payment that finalises it: one record of four kinds.

@@ -43,5 +43,6 @@ contract_suite! {
         the_dataset_is_in_id_order,
         the_dataset_is_consistent_under_concurrent_writes,
         the_store_says_what_it_is,
+        a_session_stands_by_its_own_record_and_its_clients,
     ]
 }

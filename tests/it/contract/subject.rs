@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bson::{Document, doc};
 use serde_json::Value;
 use tempfile::TempDir;
 use viveka_sync::batch::Batch;
@@ -11,7 +12,7 @@ use viveka_sync::model::{ClientId, IdempotencyKey};
 use viveka_sync::plan::{Idempotent, Planner, SyncPlanner};
 use viveka_sync::store::embedded::EmbeddedStore;
 use viveka_sync::store::mongo::{MongoOptions, MongoStore};
-use viveka_sync::store::{DatasetMemory, ExecuteError, Outcome, Store};
+use viveka_sync::store::{AccountCollection, DatasetMemory, ExecuteError, Outcome, Store};
 
 use crate::harness::{Mongod, Topology, unique_name};
 
@@ -67,6 +68,24 @@ impl Subject {
         assert_eq!(Arc::strong_count(&old), 1, "somebody still holds the store");
         drop(old);
         self.store = Some(self.place.open().await);
+    }
+
+    /// Puts accounts or sessions, as the login service does.
+    pub async fn put_accounts(&mut self, collection: AccountCollection, records: &[Document]) {
+        match &self.place {
+            Place::Directory(directory, _) => {
+                self.store = None;
+                EmbeddedStore::open(directory, 400, MEMORY).unwrap().import_accounts(collection, records).unwrap();
+                self.store = Some(self.place.open().await);
+            }
+            Place::Database { url, name, .. } => {
+                let client = mongodb::Client::with_uri_str(url).await.unwrap();
+                let there = client.database(name).collection::<Document>(collection.name());
+                for record in records {
+                    there.replace_one(doc! { "_id": record.get("_id") }, record).upsert(true).await.unwrap();
+                }
+            }
+        }
     }
 
     /// Whether what cannot be written makes a plan fail: a lone mongod applies plans so that applying

@@ -50,6 +50,19 @@ impl Connection {
         socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("a socket option");
     }
 
+    /// Sends bytes as they are, if the server still takes any.
+    pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Whether an answer has begun to come.
+    pub fn has_answer(&self) -> bool {
+        self.stream.set_nonblocking(true).expect("a socket");
+        let come = matches!(self.stream.peek(&mut [0]), Ok(1));
+        self.stream.set_nonblocking(false).expect("a socket");
+        come
+    }
+
     /// The next answer: its head in lower case, and its body.
     pub fn answer(&mut self) -> (String, String) {
         loop {

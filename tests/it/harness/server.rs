@@ -71,6 +71,11 @@ impl Setup {
         Path::new(&self.env["DATA_DIR"])
     }
 
+    /// Whether the data are in a MongoDB.
+    pub fn is_on_mongodb(&self) -> bool {
+        self.env.contains_key("MONGO_URL")
+    }
+
     /// The connection string of the MongoDB.
     pub fn mongo_url(&self) -> &str {
         &self.env["MONGO_URL"]

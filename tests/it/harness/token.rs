@@ -18,10 +18,18 @@ pub fn token(client_hex: &str) -> String {
 
 /// A token with these claims and this header, signed with HMAC-SHA256 whatever the header says.
 pub fn sign(claims: Value, secret: &[u8], header: Value) -> String {
+    sign_with(claims, header, |signed| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes any key");
+        mac.update(signed);
+        mac.finalize().into_bytes().to_vec()
+    })
+}
+
+/// A token with these claims and this header, and the signature that a function makes of both.
+pub fn sign_with(claims: Value, header: Value, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> String {
     let signed = format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims.to_string().as_bytes()));
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes any key");
-    mac.update(signed.as_bytes());
-    format!("{signed}.{}", base64url(&mac.finalize().into_bytes()))
+    let signature = sign(signed.as_bytes());
+    format!("{signed}.{}", base64url(&signature))
 }
 
 /// This many random bytes as hex digits.
@@ -37,7 +45,7 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
 }
 
 /// Base64 with the URL alphabet and without padding.
-fn base64url(bytes: &[u8]) -> String {
+pub fn base64url(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {

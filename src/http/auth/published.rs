@@ -1,0 +1,148 @@
+//! The keys of a set that an issuer publishes and changes.
+//!
+//! One task reads the set now and then, and at once when a token names a key that is not in it. The last good set
+//! stays in force while a newer one cannot be had, so an issuer that is away locks nobody out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::key::{Key, Rules};
+use super::key_set;
+use super::location::{LONGEST_READ, Location, Reader};
+
+/// The way to a key set. Dropping it ends the task.
+pub(super) struct Published {
+    current: watch::Receiver<Current>,
+    asked: Arc<Notify>,
+    rest: Duration,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// The set that is in force, and how it went the last time that a newer one was asked for.
+struct Current {
+    keys: Vec<Key>,
+    /// How often it was read.
+    reads: u64,
+    read_at: Instant,
+    /// Whether the last reading failed, so that an unknown key may well be a good one.
+    failed: bool,
+}
+
+/// Whether there are newer keys cannot be told now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unreachable;
+
+impl Published {
+    /// Reads the set, and goes on to read it on this runtime. Without one that can be used now, a file is an error,
+    /// and what an address gives may come.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub async fn open(location: Location, rules: Rules) -> Result<Self, String> {
+        let (period, rest) = (location.period(), location.rest());
+        let mut source = Source { reader: location.reader()?, rules, text: Vec::new() };
+        let first = source.read().await;
+        if let (Location::File(_), Err(error)) = (&location, &first) {
+            return Err(error.clone());
+        }
+        if let Err(error) = &first {
+            tracing::warn!(error, "the token keys cannot be read; tokens get 503 until they can");
+        }
+        let failed = first.is_err();
+        let keys = first.ok().flatten().unwrap_or_default();
+        let (sender, current) = watch::channel(Current { keys, reads: 1, read_at: Instant::now(), failed });
+        let asked = Arc::new(Notify::new());
+        let task = refresh(source, sender, Arc::clone(&asked), period);
+        Ok(Self { current, asked, rest, _task: AbortOnDropHandle::new(Handle::current().spawn(task)) })
+    }
+
+    /// Looks at the keys in force.
+    pub fn with<T>(&self, look: impl FnOnce(&[Key]) -> T) -> T {
+        look(&self.current.borrow().keys)
+    }
+
+    /// Has the set read again, unless that has just been done, and waits for it.
+    ///
+    /// # Errors
+    /// [`Unreachable`].
+    pub async fn renew(&self) -> Result<(), Unreachable> {
+        let mut current = self.current.clone();
+        let seen = {
+            let current = current.borrow();
+            if current.read_at.elapsed() < self.rest {
+                return current.told();
+            }
+            current.reads
+        };
+        self.asked.notify_one();
+        let read = current.wait_for(|current| current.reads > seen);
+        // Somebody else's reading may be under way first.
+        match timeout(2 * LONGEST_READ, read).await {
+            Ok(Ok(current)) => current.told(),
+            _ => Err(Unreachable),
+        }
+    }
+}
+
+impl Current {
+    fn told(&self) -> Result<(), Unreachable> {
+        if self.failed { Err(Unreachable) } else { Ok(()) }
+    }
+}
+
+/// What is read, and what was read last.
+struct Source {
+    reader: Reader,
+    rules: Rules,
+    text: Vec<u8>,
+}
+
+impl Source {
+    /// The keys, if they are not those of the last time.
+    async fn read(&mut self) -> Result<Option<Vec<Key>>, String> {
+        let text = self.reader.read().await?;
+        if text == self.text {
+            return Ok(None);
+        }
+        let keys = key_set::parse(&text, &self.rules)?;
+        self.text = text;
+        Ok(Some(keys))
+    }
+}
+
+async fn refresh(mut source: Source, current: watch::Sender<Current>, asked: Arc<Notify>, period: Duration) {
+    loop {
+        tokio::select! {
+            () = sleep(period) => {}
+            () = asked.notified() => {}
+        }
+        let read = source.read().await;
+        tell(&read, current.borrow().failed);
+        current.send_modify(|current| {
+            current.reads += 1;
+            current.read_at = Instant::now();
+            current.failed = read.is_err();
+            if let Ok(Some(keys)) = read {
+                current.keys = keys;
+            }
+        });
+    }
+}
+
+/// Tells the log what is new, and of an outage only its beginning and its end.
+fn tell(read: &Result<Option<Vec<Key>>, String>, failed: bool) {
+    match read {
+        Ok(Some(keys)) => tracing::info!(keys = keys.len(), "the token keys have changed"),
+        Ok(None) if failed => tracing::info!("the token keys can be read again"),
+        Ok(None) => {}
+        Err(error) if !failed => {
+            tracing::warn!(error, "the token keys cannot be read; the last good ones stay in force");
+        }
+        Err(error) => tracing::debug!(error, "the token keys still cannot be read"),
+    }
+}
