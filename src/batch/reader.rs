@@ -16,7 +16,7 @@ use super::warning::{WarningKind, Warnings};
 use crate::model::{Amount, LocalId, Timestamp};
 
 /// The longest list of ids that any field may have.
-const MOST_IDS: usize = 1000;
+pub(super) const MOST_IDS: usize = 1000;
 
 /// What was found while reading a batch.
 #[derive(Debug, Default)]

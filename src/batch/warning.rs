@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Object, ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::model::{Amount, LocalId};
 
@@ -115,6 +118,62 @@ impl Warning {
         }
     }
 }
+
+/// As [`Warning::to_json`] writes them.
+impl PartialSchema for Warning {
+    fn schema() -> RefOr<Schema> {
+        let text = |about: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(about)).build();
+        let number = |about: &str| ObjectBuilder::new().schema_type(Type::Number).description(Some(about)).build();
+        let kind = |code: &str, about: &str, more: &[(&str, Object)]| {
+            let named = ObjectBuilder::new().schema_type(Type::String).enum_values(Some([code]));
+            let common = ObjectBuilder::new().schema_type(Type::Object).title(Some(code)).description(Some(about));
+            let common = common.property("code", named).required("code");
+            let path = text("JSON pointer (RFC 6901) into the request body.");
+            let common = common.property("path", path).required("path");
+            let common = common.property("message", text("For people; its wording may change.")).required("message");
+            more.iter().fold(common, |kind, (name, value)| kind.property(*name, value.clone()).required(*name))
+        };
+        let id = || text("The id as it is stored.");
+        let differs = ObjectBuilder::new()
+            .schema_type(Type::Boolean)
+            .description(Some("Whether the create says something else than it said when it was applied."))
+            .build();
+        OneOfBuilder::new()
+            .description(Some("One thing to know about a batch that was applied all the same."))
+            .item(kind("unknown_field", "A field or list that the API does not know was ignored.", &[]))
+            .item(kind(
+                "unknown_reference",
+                "A group, customer or dealer that this store does not know was kept as given.",
+                &[("id", id())],
+            ))
+            .item(kind(
+                "insufficient_stock",
+                "The stock was too small for a line and stays as it was. The sale stands.",
+                &[
+                    ("itemId", text("The item.")),
+                    ("available", number("What was there.")),
+                    ("requested", number("What was sold.")),
+                ],
+            ))
+            .item(kind(
+                "already_applied",
+                "A create whose `localId` is known was not applied again.",
+                &[
+                    ("localId", text("What the phone calls the record.")),
+                    ("id", text("The record.")),
+                    ("differs", differs),
+                ],
+            ))
+            .item(kind(
+                "warnings_omitted",
+                "There are more warnings than are listed.",
+                &[("count", number("How many are not listed."))],
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for Warning {}
 
 /// The warnings of one batch. At most 1000 are kept and the rest counted, so that receipts stay small.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -12,6 +12,7 @@ mod error;
 mod health;
 mod hs256;
 mod idempotency;
+mod openapi;
 mod ready;
 mod reconcile;
 mod streamed;
@@ -49,6 +50,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(
             get("/api/health", "GET, HEAD").route(web::get().to(health::health)).route(web::head().to(health::health)),
         )
+        .configure(openapi::routes)
         .default_service(web::to(|| refuse(ApiError::NotFound)));
 }
 
@@ -61,6 +63,7 @@ pub struct App {
     limits: Limits,
     admission: Arc<Admission>,
     health: health::Pulse,
+    docs: Arc<openapi::Docs>,
     runtime: Handle,
     tasks: TaskTracker,
     stopping: CancellationToken,
@@ -105,6 +108,7 @@ impl App {
             limits,
             admission: Arc::new(Admission::new(capacity, tasks.clone())),
             health: health::Pulse::default(),
+            docs: Arc::new(openapi::Docs::new(limits)),
             runtime,
             tasks,
             stopping: CancellationToken::new(),
