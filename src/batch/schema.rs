@@ -20,11 +20,8 @@ pub(super) struct Values(Schema);
 
 /// From where on amounts are taken. All are below 10^11 in size.
 pub(super) enum Least {
-    /// -10^11 is the first one that is not.
     Any,
-    /// 0.
     Zero,
-    /// The smallest amount there is, 0.0001.
     AboveZero,
 }
 
@@ -88,16 +85,23 @@ impl Values {
         })
     }
 
-    /// An amount, rounded on entry to 4 decimal places.
+    /// Any text.
+    pub fn any_text(about: &str) -> Self {
+        Self::new([Type::String], about, |_| {})
+    }
+
+    /// An amount, rounded on entry to 4 decimal places. Bounds hold after that.
     pub fn amount(least: Least, about: &str) -> Self {
-        const LIMIT: f64 = 1e11;
+        const MOST: f64 = 99_999_999_999.999_9;
+        const SMALLEST: f64 = 0.0001;
+        let least = match least {
+            Least::Any => -MOST,
+            Least::Zero => 0.0,
+            Least::AboveZero => SMALLEST,
+        };
         Self::new([Type::Number], about, |number| {
-            number.exclusive_maximum = Some(LIMIT.into());
-            match least {
-                Least::Any => number.exclusive_minimum = Some((-LIMIT).into()),
-                Least::Zero => number.minimum = Some(0.into()),
-                Least::AboveZero => number.exclusive_minimum = Some(0.into()),
-            }
+            number.minimum = Some(least.into());
+            number.maximum = Some(MOST.into());
         })
     }
 

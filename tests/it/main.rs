@@ -16,6 +16,7 @@ mod harness;
 mod history;
 mod layers;
 mod mongo;
+mod openapi;
 mod orphans;
 mod outage;
 mod overload;

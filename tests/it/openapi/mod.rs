@@ -1,0 +1,9 @@
+//! The API's document, `/api-docs/openapi.json`, held against what the server really does.
+
+mod bounds;
+mod conformance;
+mod examples;
+mod pages;
+mod structure;
+
+pub use conformance::hold;
