@@ -6,9 +6,9 @@ use actix_web::body::MessageBody;
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa::openapi::example::ExampleBuilder;
-use utoipa::openapi::{ContentBuilder, Ref, Response, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, Ref, Response};
 
-use super::operations::about_header;
+use super::operation::{no_body, with_headers};
 use crate::batch::{Problem, ProblemCode, Problems};
 use crate::http::Limits;
 use crate::http::error::{ApiError, Envelope};
@@ -123,21 +123,20 @@ impl Sent {
 }
 
 fn response(errors: &[Sent], operation: Traits) -> Response {
-    let told = errors.iter().map(|error| format!("`{}`: {}", error.text("code"), error.text("message")));
-    let response = ResponseBuilder::new().description(told.collect::<Vec<_>>().join(". "));
-    let response = response.header("X-Request-Id", about_header("X-Request-Id"));
-    let names = errors.iter().flat_map(|error| &error.headers);
-    let response =
-        names.fold(response, |response, name| response.header(canonical(name), about_header(&canonical(name))));
-    if operation.head {
-        return response.build();
+    let told = errors.iter().map(|error| format!("- `{}`: {}", error.text("code"), error.text("message")));
+    let about = told.collect::<Vec<_>>().join("\n");
+    let names: Vec<_> = errors.iter().flat_map(|error| &error.headers).map(|name| canonical(name)).collect();
+    let mut response = with_headers(no_body(&about), &names.iter().map(String::as_str).collect::<Vec<_>>());
+    if !operation.head {
+        let examples = errors.iter().map(|error| {
+            let example = ExampleBuilder::new().summary(error.text("message")).value(Some(error.body.clone())).build();
+            (error.text("code"), example)
+        });
+        let schema = Ref::from_schema_name(Envelope::name());
+        let body = ContentBuilder::new().schema(Some(schema)).examples_from_iter(examples).build();
+        response.content.insert("application/json".to_owned(), body.into());
     }
-    let examples = errors.iter().map(|error| {
-        let example = ExampleBuilder::new().summary(error.text("message")).value(Some(error.body.clone())).build();
-        (error.text("code").to_owned(), example)
-    });
-    let body = ContentBuilder::new().schema(Some(Ref::from_schema_name(Envelope::name()))).examples_from_iter(examples);
-    response.content("application/json", body.build()).build()
+    response
 }
 
 /// The spelling of the standards, for readers.

@@ -5,6 +5,7 @@
 //! `tests/it/openapi` holds it against real traffic.
 
 mod errors;
+mod operation;
 mod operations;
 mod schemas;
 
@@ -75,13 +76,14 @@ fn document(limits: &Limits) -> OpenApi {
     let components = schemas::all()
         .into_iter()
         .fold(ComponentsBuilder::new(), |components, (name, schema)| components.schema(name, schema))
-        .security_scheme(operations::BEARER, SecurityScheme::Http(bearer));
+        .security_scheme(operation::BEARER, SecurityScheme::Http(bearer));
     let mut info = Info::new("viveka-sync", env!("CARGO_PKG_VERSION"));
     info.description = Some(include_str!("text/guide.md").to_owned());
     info.license = Some(License::builder().name("MIT").identifier(Some("MIT")).build());
     OpenApiBuilder::new()
         .info(info)
         .servers(Some([Server::new("/")]))
+        .tags(Some(operations::tags()))
         .paths(paths)
         .components(Some(components.build()))
         .build()
