@@ -78,7 +78,7 @@ struct Face {
 /// The body of every error.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = Error)]
+#[schema(as = ApiError)]
 pub struct Envelope<'a> {
     /// False.
     success: bool,

@@ -66,6 +66,9 @@ fn answered() -> Vec<Named> {
         named::<ProblemCode>(),
     ];
     Dataset::schemas(&mut answered);
+    Warning::schemas(&mut answered);
+    BatchFate::schemas(&mut answered);
+    RecordFate::schemas(&mut answered);
     answered
 }
 

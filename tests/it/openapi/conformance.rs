@@ -107,7 +107,7 @@ fn problems(document: &Document, operation: &Value, answer: &Answer, known_recor
 fn problems_of_no_operation(document: &Document, answer: &Answer) -> Vec<String> {
     let expected = ["not_found", "method_not_allowed"];
     let body = answer.json();
-    let error = document.validator(&json!({"$ref": "#/components/schemas/Error"}));
+    let error = document.validator(&json!({"$ref": "#/components/schemas/ApiError"}));
     let known = body["code"].as_str().is_some_and(|code| expected.contains(&code));
     let mut problems: Vec<_> = error.iter_errors(&body).map(|error| error.to_string()).collect();
     problems.extend((!known).then(|| format!("{} of no operation", body["code"])));

@@ -5,5 +5,6 @@ mod conformance;
 mod examples;
 mod pages;
 mod structure;
+mod traffic;
 
 pub use conformance::hold;
