@@ -1,14 +1,16 @@
 //! The bounds of a batch, as a phone may ask for them.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::warning::Warnings;
 use super::{Inquiry, Problems, invoice, json, names, reader};
 use crate::model::{IdempotencyKey, LocalId};
 
 /// How much of what a request and its answer may hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = BatchLimits)]
 pub struct Bounds {
     /// Operations of a batch.
     pub operations: usize,
@@ -33,8 +35,9 @@ pub struct Bounds {
 }
 
 /// Characters of texts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = CharacterLimits)]
 pub struct Characters {
     /// `name`, `itemName`, and every text that has no line of its own here.
     pub text: usize,

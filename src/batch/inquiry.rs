@@ -1,8 +1,12 @@
 //! The wire shape of a question about what was committed.
 
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
 use super::invalid::{Invalid, ProblemCode, Problems};
 use super::reader::{Reader, Report};
-use super::{read_body, root};
+use super::schema::{Fields, Values};
+use super::{read_body, root, stated_client};
 use crate::model::{ClientId, IdempotencyKey, LocalId};
 
 /// Keys and local ids of which a phone wants to know whether they are in the books.
@@ -51,6 +55,22 @@ impl Inquiry {
         parts.into_iter()
     }
 }
+
+/// The shape on the wire.
+impl PartialSchema for Inquiry {
+    fn schema() -> RefOr<Schema> {
+        let key = Values::visible(IdempotencyKey::MOST_CHARACTERS, "The key of a batch.");
+        let local_id = Values::visible(LocalId::MOST_CHARACTERS, "The `localId` of a record.");
+        let together = format!("At most {} keys and local ids together.", Self::MOST);
+        Fields::of(&format!("What to look up. {together}"))
+            .optional("keys", Values::list(key, &format!("Idempotency keys. {together}")).with_items(0..=Self::MOST))
+            .optional("localIds", Values::list(local_id, &format!("Local ids. {together}")).with_items(0..=Self::MOST))
+            .optional("clientId", stated_client())
+            .schema()
+    }
+}
+
+impl ToSchema for Inquiry {}
 
 fn names<T>(
     reader: &mut Reader<'_>,

@@ -1,9 +1,10 @@
 //! What can be wrong with a batch, as the phone's developer is told.
 
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 /// One problem: which operation and field, what kind, and why in words.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
 pub struct Problem {
     /// JSON pointer (RFC 6901) to the offending value in the request body.
     pub path: String,
@@ -14,7 +15,8 @@ pub struct Problem {
 }
 
 /// The kinds of problems, as `errors[].code` names them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "snake_case")]
 pub enum ProblemCode {
     /// A required field is not there.
     Missing,

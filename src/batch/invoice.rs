@@ -1,11 +1,14 @@
 //! The wire shape of `invoice.create`.
 
 use serde_json::Value;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 use validator::Validate;
 
 use super::invalid::{Problem, ProblemCode};
 use super::names::{Names, Target};
 use super::reader::{Element, Identity, Reader, Report};
+use super::schema::{Fields, Least, Values};
 use crate::model::{Amount, CustomerId, Item, ItemId, StatedTotals, Timestamp, Totals};
 
 /// A new invoice.
@@ -109,6 +112,57 @@ struct NewItemFields {
     #[validate(length(max = 2000, message = "of at most 2000 characters"))]
     description: Option<String>,
 }
+
+/// The shape on the wire.
+impl PartialSchema for NewInvoice {
+    fn schema() -> RefOr<Schema> {
+        let printed = |about| Values::text(0..=200, about);
+        Fields::of(
+            "A new invoice. A total that the phone states is kept as it is; one that it leaves out is computed. It is \
+             finalised when `paidAmount` reaches `totalAmount`. Totals below 0 and more paid than the total are refused.",
+        )
+        .optional("_id", Values::alias())
+        .optional("localId", Values::local_id())
+        .required("products", Values::list_of("NewLine", "What was sold.").with_items(1..=MOST_LINES))
+        .optional("clientCustomerId", Values::id("The customer. One that is not known is kept, with a warning."))
+        .optional("clientCustomerName", printed("As printed. Absent: empty."))
+        .optional("clientCustomerPhone", printed("As printed. Absent: empty."))
+        .optional("invoiceNumber", printed("Absent or blank: the client's next number, like `INV-000001`."))
+        .optional("invoiceDate", Values::time("When the sale was made. Absent: now, by the server's clock."))
+        .optional("dueDate", Values::time("When it is to be paid. Absent: null."))
+        .optional("subtotal", Values::amount(Least::Any, "Absent: the sum of `costPerUnit` x `quantity` over the lines."))
+        .optional("totalTax", Values::amount(Least::Any, "Absent: 0."))
+        .optional("totalDiscount", Values::amount(Least::Any, "Absent: 0."))
+        .optional("totalAmount", Values::amount(Least::Zero, "Absent: `subtotal` + `totalTax` - `totalDiscount`."))
+        .optional("paidAmount", Values::amount(Least::Zero, "What is paid already, at most `totalAmount`. Absent: 0."))
+        .optional("notes", Values::text(0..=2000, "Absent: empty."))
+        .schema()
+    }
+}
+
+impl ToSchema for NewInvoice {}
+
+/// The shape on the wire.
+impl PartialSchema for NewLine {
+    fn schema() -> RefOr<Schema> {
+        Fields::of(
+            "A line of a new invoice. With a `productId` it sells that item, less its stock if enough is there (else the \
+             stock stays, with a warning). Without, it makes a new item, and needs `itemName` and a `costPerUnit` of 0 or \
+             more; only then do `stock`, `unit` and `description` count.",
+        )
+        .optional("productId", Values::reference("The item: an alias or `localId` of this batch, or a stored `localId` or id. Blank is as good as absent."))
+        .required("quantity", Values::amount(Least::AboveZero, "How much was sold."))
+        .optional("itemName", Values::text(0..=200, "As printed. Absent or blank: the item's name."))
+        .optional("costPerUnit", Values::amount(Least::Any, "Absent: the item's price. Below 0 is a credit line."))
+        .optional("itemGroup", Values::text(0..=200, "The name of its group, as printed. Absent: empty."))
+        .optional("stock", Values::amount(Least::Zero, "Of the new item, before this sale. Absent: 0."))
+        .optional("unit", Values::text(1..=20, "Of the new item. Absent: `nos`."))
+        .optional("description", Values::text(0..=2000, "Of the new item. Absent: empty."))
+        .schema()
+    }
+}
+
+impl ToSchema for NewLine {}
 
 /// Fields of a normalised invoice that a phone may echo back.
 const ECHOED: [&str; 6] = ["clientId", "isFinalized", "generatedAt", "createdAt", "updatedAt", "__v"];

@@ -1,11 +1,14 @@
 //! The wire shapes of `item.create`, `item.update` and `item.delete`.
 
 use serde_json::Value;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 use validator::Validate;
 
 use super::invalid::ProblemCode;
 use super::names::{Names, Target, reference_text};
 use super::reader::{Element, Identity, Reader, Report, resolve};
+use super::schema::{Fields, Least, Values};
 use super::warning::WarningKind;
 use crate::model::{Amount, DealerId, GroupId, Item, ItemChanges, ItemId};
 
@@ -71,6 +74,49 @@ struct ItemFields {
     #[validate(length(max = 1000, message = "of at most 1000 ids"))]
     dealer_ids: Option<Vec<DealerId>>,
 }
+
+/// The shape of `item.create` on the wire.
+impl PartialSchema for NewItem {
+    fn schema() -> RefOr<Schema> {
+        Fields::of("A new item.")
+            .optional("_id", Values::alias())
+            .optional("localId", Values::local_id())
+            .required("name", Values::text(1..=200, "As the shop calls it."))
+            .required("price", Values::amount(Least::Zero, "Per unit."))
+            .optional("stock", Values::amount(Least::Zero, "What is there, in units. Absent: 0."))
+            .optional("unit", Values::text(1..=20, "What the stock counts. Absent: `nos`."))
+            .optional("groupId", Values::id("Its group. One that is not known is kept, with a warning."))
+            .optional("description", Values::text(0..=2000, "Absent: empty."))
+            .optional("lowStockQuantity", Values::amount(Least::Zero, "The stock at which the phone warns. Absent: 5."))
+            .optional("dealerIds", Values::ids("Whom the shop buys it from. Absent: nobody."))
+            .schema()
+    }
+}
+
+impl ToSchema for NewItem {}
+
+/// The shape of `item.update` on the wire.
+impl PartialSchema for ItemUpdate {
+    fn schema() -> RefOr<Schema> {
+        Fields::of("Changes of an item. Only what is given changes.")
+            .required(
+                "_id",
+                Values::given_reference("The item: an alias or `localId` of this batch, or a stored `localId` or id."),
+            )
+            .optional("name", Values::text(1..=200, "As the shop calls it."))
+            .optional("price", Values::amount(Least::Zero, "Per unit."))
+            .optional("stock", Values::amount(Least::Zero, "What is there now. It is set, not added."))
+            .optional("unit", Values::text(1..=20, "What the stock counts."))
+            .optional("groupId", Values::id("Its group. Null takes the item out of its group; absent leaves it there."))
+            .optional("description", Values::text(0..=2000, "Any text."))
+            .optional("lowStockQuantity", Values::amount(Least::Zero, "The stock at which the phone warns."))
+            .optional("dealerIds", Values::ids("The whole new list."))
+            .optional("isActive", Values::flag("True brings a deleted item back."))
+            .schema()
+    }
+}
+
+impl ToSchema for ItemUpdate {}
 
 impl ItemFields {
     fn read(reader: &mut Reader<'_>, report: &mut Report) -> Self {

@@ -15,6 +15,7 @@ mod names;
 mod operation;
 mod payment;
 mod reader;
+mod schema;
 mod warning;
 
 pub use bounds::{Bounds, Characters};
@@ -31,11 +32,14 @@ pub use reader::Identity;
 pub use warning::{ReferenceKind, Warning, WarningKind, Warnings};
 
 use serde_json::Value;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::model::ClientId;
 use json::JsonError;
 use names::Names;
 use reader::{Element, Place, Reader, Report};
+use schema::{Fields, Values};
 
 /// A phone's queue: well-formed operations, in the order in which they are applied.
 #[derive(Debug, Clone, PartialEq)]
@@ -207,6 +211,65 @@ fn read_batch(body: &Value, max_operations: usize, report: &mut Report) -> Resul
         fingerprint: Fingerprint::of(body),
         view,
     })
+}
+
+/// The shape on the wire.
+impl PartialSchema for Batch {
+    fn schema() -> RefOr<Schema> {
+        let deletes =
+            Values::given_reference("The item: an alias or `localId` of this batch, or a stored `localId` or id.");
+        let item = Fields::of("Operations on items, applied in this order.")
+            .optional("create", Values::list_of("NewItem", "New items."))
+            .optional("update", Values::list_of("ItemUpdate", "Changes of items."))
+            .optional(
+                "delete",
+                Values::list(deletes, "Items to delete. Soft: they stay in `data`, with `isActive` false."),
+            );
+        let invoice = Fields::of("Operations on invoices, applied after those on items.")
+            .optional("create", Values::list_of("NewInvoice", "New invoices."));
+        let payment = Fields::of("Operations on payments, applied last.")
+            .optional("create", Values::list_of("NewPayment", "New payments."));
+        Fields::of(
+            "A phone's queue, applied all or nothing. Every section and every list may be absent, null or empty; a batch \
+             without an operation is a pull. Within a list, operations are applied as sent, and later ones see what earlier \
+             ones did. Fields that are not listed are ignored, and a warning names each.",
+        )
+        .optional("item", item.values())
+        .optional("invoice", invoice.values())
+        .optional("payment", payment.values())
+        .optional("clientId", stated_client())
+        .optional(
+            "since",
+            Values::any_text(
+                "The `cursor` of the last answer that the phone has taken in: the answer is then a delta, if the server \
+                 still can. A wrong or old one gives a full answer and never keeps a batch from being applied.",
+            ),
+        )
+        .optional("data", Values::one_of(&["none"], "`none` for an answer without the dataset: the receipt alone."))
+        .schema()
+    }
+}
+
+impl ToSchema for Batch {}
+
+/// A body of which only the `clientId` counts.
+pub struct StatedClient;
+
+/// The shape on the wire.
+impl PartialSchema for StatedClient {
+    fn schema() -> RefOr<Schema> {
+        Fields::of("What the phone believes.").optional("clientId", stated_client()).schema()
+    }
+}
+
+impl ToSchema for StatedClient {}
+
+/// A `clientId` that a body states.
+fn stated_client() -> Values {
+    Values::id(
+        "The shop that the phone believes it writes to. It must be the token's, else 403: this keeps a phone on which \
+         somebody else has logged in from sending the queue to the wrong shop.",
+    )
 }
 
 fn read_view(reader: &mut Reader<'_>, report: &mut Report) -> View {

@@ -1,9 +1,12 @@
 //! The wire shape of `payment.create`.
 
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 use validator::Validate;
 
 use super::names::{Names, Target};
 use super::reader::{Element, Identity, Report};
+use super::schema::{Fields, Least, Values};
 use crate::model::{Amount, InvoiceId, Payment, Timestamp};
 
 /// A new payment.
@@ -32,6 +35,28 @@ struct PaymentFields {
     #[validate(length(max = 2000, message = "of at most 2000 characters"))]
     note: Option<String>,
 }
+
+/// The shape on the wire.
+impl PartialSchema for NewPayment {
+    fn schema() -> RefOr<Schema> {
+        Fields::of("A new payment. It is added to what is paid on the invoice; reaching the total finalises it.")
+            .optional("_id", Values::alias())
+            .optional("localId", Values::local_id())
+            .required(
+                "invoiceId",
+                Values::given_reference(
+                    "The invoice: an alias or `localId` of this batch, or a stored `localId` or id.",
+                ),
+            )
+            .required("amount", Values::amount(Least::AboveZero, "At most what is outstanding on the invoice."))
+            .optional("method", Values::text(0..=200, "How it was paid. Absent: `cash`."))
+            .optional("note", Values::text(0..=2000, "Absent: empty."))
+            .optional("paidAt", Values::time("When the customer paid. Absent: now, by the server's clock."))
+            .schema()
+    }
+}
+
+impl ToSchema for NewPayment {}
 
 /// Fields of a normalised payment that a phone may echo back.
 const ECHOED: [&str; 4] = ["clientId", "createdAt", "updatedAt", "__v"];

@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::openapi::schema::{Discriminator, ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::model::{Amount, LocalId};
 
@@ -114,6 +117,76 @@ impl Warning {
             }
         }
     }
+}
+
+/// As [`Warning::to_json`] writes them: one shape for each code.
+impl PartialSchema for Warning {
+    fn schema() -> RefOr<Schema> {
+        let about = "One thing to know about a batch that was applied all the same. `code` tells which.";
+        let kinds = kinds().map(|(name, code, _)| (name, code));
+        let refs = kinds.iter().map(|(name, code)| (*code, Ref::from_schema_name(*name).ref_location));
+        let one_of = OneOfBuilder::new()
+            .description(Some(about))
+            .discriminator(Some(Discriminator::with_mapping("code", refs.collect::<Vec<_>>())));
+        kinds.iter().fold(one_of, |one_of, (name, _)| one_of.item(Ref::from_schema_name(*name))).into()
+    }
+}
+
+impl ToSchema for Warning {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.extend(kinds().map(|(name, _, kind)| (name.to_owned(), kind.into())));
+    }
+}
+
+/// The name of each shape, its code and itself.
+fn kinds() -> [(&'static str, &'static str, ObjectBuilder); 5] {
+    let of = |types: Type, about: &str| ObjectBuilder::new().schema_type(types).description(Some(about));
+    let id = |about: &str| of(Type::String, about);
+    let kind = |name, code, about: &str, more: Vec<(&str, ObjectBuilder)>| {
+        let common = [
+            ("code", ObjectBuilder::new().schema_type(Type::String).enum_values(Some([code]))),
+            ("path", of(Type::String, "JSON pointer (RFC 6901) into the request body.")),
+            ("message", of(Type::String, "For people; its wording may change.")),
+        ];
+        let fields = common.into_iter().chain(more);
+        let shape = of(Type::Object, about);
+        (name, code, fields.fold(shape, |shape, (name, value)| shape.property(name, value).required(name)))
+    };
+    [
+        kind("UnknownField", "unknown_field", "A field or list that the API does not know was ignored.", vec![]),
+        kind(
+            "UnknownReference",
+            "unknown_reference",
+            "A group, customer or dealer that this store does not know was kept as given.",
+            vec![("id", id("As it is stored."))],
+        ),
+        kind(
+            "InsufficientStock",
+            "insufficient_stock",
+            "The stock was too small for a line and stays as it was. The sale stands.",
+            vec![
+                ("itemId", id("The item.")),
+                ("available", of(Type::Number, "What was there.")),
+                ("requested", of(Type::Number, "What was sold.")),
+            ],
+        ),
+        kind(
+            "AlreadyApplied",
+            "already_applied",
+            "A create whose `localId` is known was not applied again.",
+            vec![
+                ("localId", of(Type::String, "What the phone calls the record.")),
+                ("id", id("The record.")),
+                ("differs", of(Type::Boolean, "Whether it says something else than it said when it was applied.")),
+            ],
+        ),
+        kind(
+            "WarningsOmitted",
+            "warnings_omitted",
+            "There are more warnings than are listed.",
+            vec![("count", of(Type::Integer, "How many are not listed."))],
+        ),
+    ]
 }
 
 /// The warnings of one batch. At most 1000 are kept and the rest counted, so that receipts stay small.

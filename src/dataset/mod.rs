@@ -10,6 +10,7 @@ mod normalize;
 mod number;
 #[cfg(test)]
 mod reference;
+mod schema;
 mod text;
 mod walk;
 

@@ -31,9 +31,13 @@ const DEPTH: u8 = 200;
 
 /// What a promised field holds, and what stands for it where a record has none (or null).
 #[derive(Clone, Copy)]
-enum Field {
-    /// Shown as it is, null where it is absent: ids, references and times.
-    OrNull,
+pub(super) enum Field {
+    /// An id that every record has.
+    Id,
+    /// A reference, null where it is absent.
+    IdOrNull,
+    /// A time, null where it is absent.
+    TimeOrNull,
     /// A number of at most 4 places.
     Amount(Amount),
     Text(&'static str),
@@ -47,14 +51,14 @@ enum Field {
 }
 
 /// A field that every answer shows.
-struct Promise {
-    name: &'static str,
+pub(super) struct Promise {
+    pub name: &'static str,
     /// The name as a member of an object has it, `,"name":`, and bytes behind it that do not count.
     member: [u8; MEMBER],
-    field: Field,
+    pub field: Field,
 }
 
-type Promises = &'static [Promise];
+pub(super) type Promises = &'static [Promise];
 
 /// A size that all members fit into. One size for all is a copy of a few words instead of a call.
 const MEMBER: usize = 24;
@@ -73,24 +77,24 @@ const fn promised(name: &'static str, field: Field) -> Promise {
     Promise { name, member, field }
 }
 
-use Field::{Flag, Lines, List, OrNull, OwnId, Text};
+use Field::{Flag, Id, IdOrNull, Lines, List, OwnId, Text, TimeOrNull};
 
 const ZERO: Field = Field::Amount(Amount::ZERO);
 
 const GROUP: Promises = &[
-    promised("_id", OrNull),
-    promised("clientId", OrNull),
+    promised("_id", Id),
+    promised("clientId", Id),
     promised("name", Text("")),
     promised("description", Text("")),
     promised("isActive", Flag(true)),
-    promised("createdAt", OrNull),
-    promised("updatedAt", OrNull),
+    promised("createdAt", TimeOrNull),
+    promised("updatedAt", TimeOrNull),
 ];
 
 const ITEM: Promises = &[
-    promised("_id", OrNull),
-    promised("clientId", OrNull),
-    promised("groupId", OrNull),
+    promised("_id", Id),
+    promised("clientId", Id),
+    promised("groupId", IdOrNull),
     promised("name", Text("")),
     promised("price", ZERO),
     promised("stock", ZERO),
@@ -100,33 +104,33 @@ const ITEM: Promises = &[
     promised("dealerIds", List),
     promised("isActive", Flag(true)),
     promised("productId", OwnId),
-    promised("createdAt", OrNull),
-    promised("updatedAt", OrNull),
+    promised("createdAt", TimeOrNull),
+    promised("updatedAt", TimeOrNull),
 ];
 
 const CUSTOMER: Promises = &[
-    promised("_id", OrNull),
-    promised("clientId", OrNull),
+    promised("_id", Id),
+    promised("clientId", Id),
     promised("name", Text("")),
     promised("phoneNumber", Text("")),
     promised("address", Text("")),
     promised("emailId", Text("")),
     promised("gstNo", Text("")),
     promised("isActive", Flag(true)),
-    promised("lastPurchaseAt", OrNull),
-    promised("createdAt", OrNull),
-    promised("updatedAt", OrNull),
+    promised("lastPurchaseAt", TimeOrNull),
+    promised("createdAt", TimeOrNull),
+    promised("updatedAt", TimeOrNull),
 ];
 
 const INVOICE: Promises = &[
-    promised("_id", OrNull),
-    promised("clientId", OrNull),
-    promised("clientCustomerId", OrNull),
+    promised("_id", Id),
+    promised("clientId", Id),
+    promised("clientCustomerId", IdOrNull),
     promised("clientCustomerName", Text("")),
     promised("clientCustomerPhone", Text("")),
     promised("invoiceNumber", Text("")),
-    promised("invoiceDate", OrNull),
-    promised("dueDate", OrNull),
+    promised("invoiceDate", TimeOrNull),
+    promised("dueDate", TimeOrNull),
     promised("subtotal", ZERO),
     promised("totalTax", ZERO),
     promised("totalDiscount", ZERO),
@@ -135,12 +139,12 @@ const INVOICE: Promises = &[
     promised("notes", Text("")),
     promised("isFinalized", Flag(false)),
     promised("products", Lines),
-    promised("createdAt", OrNull),
-    promised("updatedAt", OrNull),
+    promised("createdAt", TimeOrNull),
+    promised("updatedAt", TimeOrNull),
 ];
 
-const LINE: Promises = &[
-    promised("productId", OrNull),
+pub(super) const LINE: Promises = &[
+    promised("productId", IdOrNull),
     promised("itemName", Text("")),
     promised("costPerUnit", ZERO),
     promised("quantity", ZERO),
@@ -148,32 +152,32 @@ const LINE: Promises = &[
 ];
 
 const PAYMENT: Promises = &[
-    promised("_id", OrNull),
-    promised("clientId", OrNull),
-    promised("invoiceId", OrNull),
+    promised("_id", Id),
+    promised("clientId", Id),
+    promised("invoiceId", IdOrNull),
     promised("amount", ZERO),
     promised("method", Text("cash")),
     promised("note", Text("")),
-    promised("paidAt", OrNull),
-    promised("createdAt", OrNull),
-    promised("updatedAt", OrNull),
+    promised("paidAt", TimeOrNull),
+    promised("createdAt", TimeOrNull),
+    promised("updatedAt", TimeOrNull),
 ];
 
 const PURCHASE: Promises = &[
-    promised("_id", OrNull),
-    promised("clientId", OrNull),
-    promised("clientCustomerId", OrNull),
+    promised("_id", Id),
+    promised("clientId", Id),
+    promised("clientCustomerId", IdOrNull),
     promised("clientCustomerPhone", Text("")),
-    promised("invoiceId", OrNull),
+    promised("invoiceId", IdOrNull),
     promised("totalAmount", ZERO),
-    promised("createdAt", OrNull),
-    promised("updatedAt", OrNull),
+    promised("createdAt", TimeOrNull),
+    promised("updatedAt", TimeOrNull),
 ];
 
 /// Fields that are the store's own business.
 const STORAGE_ONLY: [&[u8]; 2] = [b"__v", b"revision"];
 
-fn promises(collection: Collection) -> Promises {
+pub(super) fn promises(collection: Collection) -> Promises {
     match collection {
         Collection::ItemGroups => GROUP,
         Collection::Items => ITEM,
@@ -268,7 +272,7 @@ fn write_lines(mut lines: Elements<'_>, depth: u8, out: &mut Vec<u8>) -> Result<
 
 fn write_default(field: Field, out: &mut Vec<u8>) {
     match field {
-        OrNull | OwnId => out.extend_from_slice(b"null"),
+        Id | IdOrNull | TimeOrNull | OwnId => out.extend_from_slice(b"null"),
         Field::Amount(amount) => write_double(amount.to_f64(), out),
         Text(text) => {
             out.push(b'"');

@@ -9,6 +9,8 @@ use actix_web::web::Bytes;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::App;
 use super::admission::{Admitted, HeldBody};
@@ -17,10 +19,11 @@ use super::error::ApiError;
 use super::streamed;
 use super::synced::SyncedIds;
 use crate::batch::{Alias, Warning};
+use crate::dataset::Dataset;
 use crate::metrics::{Phase, Replay};
-use crate::model::{Cursor, Revision};
+use crate::model::{Cursor, RecordId, Revision};
 use crate::plan::{IdMap, Receipt, Summary};
-use crate::store::{Data, DataStream, Mode, Moment, Pull, Wanted};
+use crate::store::{Data, DataStream, FullReason, Mode, Moment, Pull, Wanted};
 
 /// What a phone asks of the answer, beside what it asks of the books.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -232,39 +235,91 @@ pub fn describe(response: &mut HttpResponseBuilder, etag: &str) {
     response.insert_header((header::VARY, "Authorization, Accept-Encoding"));
 }
 
-/// All of the answer but `data`, in the order of the contract.
-#[derive(Serialize)]
+/// The answer to a batch: what came of it, then the dataset.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Head<'a> {
+    /// True: the batch is committed.
     success: bool,
+    /// For people.
     message: &'a str,
     summary: Summary,
     synced: SyncedIds,
     id_map: Maps,
+    /// What was done otherwise than the phone may have expected.
+    #[schema(value_type = Vec<Warning>, max_items = 1001)]
     warnings: Vec<Value>,
+    /// The client's commit counter: 0 before the first batch that wrote, then one more with each. Of a batch its own
+    /// number, of a pull that of `data`.
+    #[schema(value_type = i64, minimum = 0)]
     revision: Revision,
+    /// Stands for the state that `data` shows. Keep it, and send it as `since` with the next batch or pull. Opaque. Not
+    /// there if `dataMode` is `none`: then the one that the phone has stays good.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, max_length = 200)]
     cursor: Option<String>,
-    data_mode: &'a str,
+    /// How much `data` holds. Look at it each time: whether an answer is a delta is for the server to say.
+    data_mode: DataMode,
+    /// Why it is everything. Only with `full`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<FullReason>)]
     full_sync_reason: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct Maps {
+/// With `full`, let `data` replace everything that the phone has; with `delta`, put each record in the place of the
+/// one with its `_id`, or add it; with `none` there is no `data`.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DataMode {
+    /// Everything.
+    Full,
+    /// What changed since the cursor.
+    Delta,
+    /// Nothing.
+    None,
+}
+
+/// From each alias, as text, and each `localId` of a create to the server's id. Only names that one record of its
+/// kind alone has.
+#[derive(Serialize, ToSchema)]
+#[schema(as = IdMap)]
+pub struct Maps {
+    /// Of `item.create`.
+    #[schema(value_type = BTreeMap<String, RecordId>)]
     items: BTreeMap<String, String>,
+    /// Of `invoice.create`.
+    #[schema(value_type = BTreeMap<String, RecordId>)]
     invoices: BTreeMap<String, String>,
+    /// Of `payment.create`.
+    #[schema(value_type = BTreeMap<String, RecordId>)]
     payments: BTreeMap<String, String>,
 }
+
+/// The whole answer, for the API's document.
+pub struct SyncAnswer;
+
+impl PartialSchema for SyncAnswer {
+    fn schema() -> RefOr<Schema> {
+        match Head::schema() {
+            RefOr::T(Schema::Object(mut answer)) => {
+                answer.properties.insert("data".to_owned(), Ref::from_schema_name(Dataset::name()).into());
+                RefOr::T(answer.into())
+            }
+            other => other,
+        }
+    }
+}
+
+impl ToSchema for SyncAnswer {}
 
 /// The JSON before the dataset; all of it, if there is none. A pull has no revision of its own and tells the
 /// dataset's. Whoever does not hear of the dataset must not move its cursor.
 fn head(receipt: &Receipt, pull: &Pull) -> Result<Bytes, ApiError> {
     let own = receipt.revision;
     let (data_mode, reason) = match pull.mode {
-        Mode::None => ("none", None),
-        Mode::Full(reason) => ("full", Some(reason.code())),
-        Mode::Delta => ("delta", None),
+        Mode::None => (DataMode::None, None),
+        Mode::Full(reason) => (DataMode::Full, Some(reason.code())),
+        Mode::Delta => (DataMode::Delta, None),
     };
     let head = Head {
         success: true,

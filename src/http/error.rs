@@ -9,8 +9,9 @@ use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-use crate::batch::{Invalid, Problems};
+use crate::batch::{Invalid, Problem, Problems};
 use crate::plan::Reject;
 use crate::store::{ExecuteError, StoreError};
 
@@ -91,13 +92,20 @@ struct Face {
 }
 
 /// The body of every error.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Envelope<'a> {
+#[schema(as = ApiError)]
+pub struct Envelope<'a> {
+    /// False.
     success: bool,
+    /// One sentence for people: the first problem's, if there are problems.
     message: &'a str,
+    /// What a program acts on. Which codes come with which status is told with each operation.
     code: &'a str,
+    /// The problems of an `invalid_batch` or a `batch_rejected`, in the order of the operations; else empty.
+    #[schema(value_type = Vec<Problem>, max_items = 100)]
     errors: Value,
+    /// Names this request in the server's log; the same as the header `X-Request-Id`.
     request_id: &'a str,
 }
 

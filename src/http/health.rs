@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
 use moka::future::Cache;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::App;
 use super::error::ApiError;
@@ -17,13 +18,28 @@ use crate::store::{Health, Store, StoreError};
 /// [`ApiError`] 503 if the store is away.
 pub async fn health(app: web::Data<App>) -> Result<HttpResponse, ApiError> {
     let health = ask(&app).await?;
-    Ok(HttpResponse::Ok().json(json!({
-        "success": true,
-        "status": "ok",
-        "engine": health.engine,
-        "transactional": health.transactional,
-        "version": env!("CARGO_PKG_VERSION"),
-    })))
+    Ok(HttpResponse::Ok().json(Healthy {
+        success: true,
+        status: "ok",
+        engine: health.engine,
+        transactional: health.transactional,
+        version: env!("CARGO_PKG_VERSION"),
+    }))
+}
+
+/// The server can work.
+#[derive(Serialize, ToSchema)]
+pub struct Healthy {
+    /// True.
+    success: bool,
+    /// `ok`.
+    status: &'static str,
+    /// Where the books are kept: `embedded` or `mongodb`.
+    engine: &'static str,
+    /// Whether other programs never see the middle of a batch. False on a lone mongod.
+    transactional: bool,
+    /// Of the server.
+    version: &'static str,
 }
 
 /// What the store says of itself, or said a moment ago.

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::App;
 use super::admission::LONGEST_WAIT as LONGEST_TURN;
@@ -16,7 +17,7 @@ pub async fn limits(app: web::Data<App>) -> HttpResponse {
     HttpResponse::Ok().json(Published {
         success: true,
         version: env!("CARGO_PKG_VERSION"),
-        body: Body {
+        body: BodyLimits {
             bytes: limits.max_body_bytes,
             encodings: ["gzip", "br", "zstd", "identity"],
             seconds: limits.longest_upload.as_secs(),
@@ -25,49 +26,71 @@ pub async fn limits(app: web::Data<App>) -> HttpResponse {
         batch: Bounds::of(limits.max_operations),
         require_idempotency_key: limits.require_idempotency_key,
         reconcile_ids: MOST_IDS,
-        rate: app.access.buckets.as_ref().map(|buckets| Rate::from(buckets.rate())),
+        rate: app.access.buckets.as_ref().map(|buckets| buckets.rate().into()),
         timeouts: Timeouts { turn_seconds: LONGEST_TURN.as_secs(), answer_seconds: LONGEST_WAIT.as_secs() },
     })
 }
 
-#[derive(Serialize)]
+/// How much a request may hold, and how often one may come.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Published {
+#[schema(as = Limits)]
+pub struct Published {
+    /// True.
     success: bool,
+    /// Of the server.
     version: &'static str,
-    body: Body,
+    /// Of a body.
+    body: BodyLimits,
+    /// Of a batch and its answer.
     batch: Bounds,
+    /// Whether a batch that writes must have an idempotency key.
     require_idempotency_key: bool,
+    /// Ids of a reconcile.
     reconcile_ids: usize,
-    rate: Option<Rate>,
+    /// How often a client may ask; null if that is not limited.
+    rate: Option<RateLimits>,
+    /// How long a request may take.
     timeouts: Timeouts,
 }
 
-#[derive(Serialize)]
+/// Limits of a body.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+pub struct BodyLimits {
+    /// Its bytes, before as after decompression.
     bytes: usize,
+    /// The content codings that are taken.
+    #[schema(value_type = Vec<String>)]
     encodings: [&'static str; 4],
+    /// For how many seconds it may be on its way.
     seconds: u64,
+    /// For how many seconds nothing of it may come.
     pause_seconds: u64,
 }
 
-#[derive(Serialize)]
+/// Limits of a client's requests, all of them together.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Rate {
+pub struct RateLimits {
+    /// Each minute, in the long run.
     per_minute: u32,
+    /// At once, after a pause.
     burst: u32,
 }
 
-impl From<super::Rate> for Rate {
+impl From<super::Rate> for RateLimits {
     fn from(rate: super::Rate) -> Self {
         Self { per_minute: rate.per_minute.get(), burst: rate.burst.get() }
     }
 }
 
-#[derive(Serialize)]
+/// How long a request may take.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Timeouts {
+pub struct Timeouts {
+    /// Seconds for which it may wait for its turn.
     turn_seconds: u64,
+    /// Seconds after which it is answered in any case.
     answer_seconds: u64,
 }

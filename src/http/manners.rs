@@ -16,7 +16,9 @@ const EVERYWHERE: [(HeaderName, HeaderValue); 4] = [
 pub fn put(of_a_client: bool, headers: &mut HeaderMap) {
     headers.reserve(EVERYWHERE.len() + 1);
     for (name, value) in EVERYWHERE {
-        headers.insert(name, value);
+        if !headers.contains_key(&name) {
+            headers.insert(name, value);
+        }
     }
     if of_a_client && !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -15,6 +15,7 @@ mod health;
 mod idempotency;
 mod limits;
 mod manners;
+mod openapi;
 mod rate;
 mod ready;
 mod reconcile;
@@ -63,6 +64,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(
             get("/api/health", "GET, HEAD").route(web::get().to(health::health)).route(web::head().to(health::health)),
         )
+        .configure(openapi::routes)
         .default_service(web::to(|| refuse(ApiError::NotFound)));
 }
 
@@ -75,6 +77,7 @@ pub struct App {
     limits: Limits,
     admission: Arc<Admission>,
     health: health::Pulse,
+    docs: Arc<openapi::Docs>,
     runtime: Handle,
     tasks: TaskTracker,
     stopping: CancellationToken,
@@ -123,6 +126,7 @@ impl App {
             limits,
             admission: Arc::new(Admission::new(capacity, tasks.clone())),
             health: health::Pulse::default(),
+            docs: Arc::new(openapi::Docs::new(limits)),
             runtime,
             tasks,
             stopping: CancellationToken::new(),

@@ -1,13 +1,15 @@
 //! `POST /api/readytosync`: is my token still good?
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::App;
 use super::admission::Admitted;
 use super::body;
 use super::error::ApiError;
 use crate::batch::check_body_client;
+use crate::model::RecordId;
 
 /// Answers `{success, message, clientId}`. The body may name the client, as a batch may.
 ///
@@ -23,5 +25,18 @@ pub async fn ready(
     let body = body::read(request.headers(), payload, &admitted, &app).await?;
     let check = move |body: &[u8], most| check_body_client(body, &client, most);
     app.parse(&admitted, body, check).await??;
-    Ok(HttpResponse::Ok().json(json!({"success": true, "message": "Ready to sync", "clientId": client.to_string()})))
+    Ok(HttpResponse::Ok().json(Ready { success: true, message: "Ready to sync", client_id: client.to_string() }))
+}
+
+/// The token is good.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ready {
+    /// True.
+    success: bool,
+    /// For people.
+    message: &'static str,
+    /// Whose data the token gives access to.
+    #[schema(value_type = RecordId)]
+    client_id: String,
 }

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use utoipa::openapi::schema::{Discriminator, ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::App;
 use super::admission::{Admitted, HeldBody};
@@ -12,7 +15,7 @@ use super::error::ApiError;
 use super::sync::in_time;
 use super::synced::SyncedIds;
 use crate::batch::{Inquiry, Problem, ProblemCode, Problems};
-use crate::model::Revision;
+use crate::model::{Collection, RecordId, Revision};
 use crate::plan::{LocalRecord, ReadSet, Snapshot, StoredReceipt};
 
 /// Answers of each key and of each local id whether it is committed.
@@ -73,11 +76,18 @@ fn too_much() -> ApiError {
     ApiError::InvalidBatch(Problems::one(Problem { path: "/keys".into(), code: ProblemCode::InvalidLength, message }))
 }
 
-#[derive(Serialize)]
+/// What became of each key and of each local id that was asked for.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Report {
+#[schema(as = ReconcileReport)]
+pub struct Report {
+    /// True.
     success: bool,
+    /// By idempotency key.
+    #[schema(value_type = BTreeMap<String, BatchFate>)]
     keys: BTreeMap<String, Fate<CommittedBatch>>,
+    /// By local id.
+    #[schema(value_type = BTreeMap<String, RecordFate>)]
     local_ids: BTreeMap<String, Fate<CommittedRecord>>,
 }
 
@@ -100,6 +110,68 @@ struct CommittedRecord {
     kind: &'static str,
     id: String,
     revision: Revision,
+}
+
+/// [`Fate`] of a batch, for the API's document.
+pub struct BatchFate;
+
+impl PartialSchema for BatchFate {
+    fn schema() -> RefOr<Schema> {
+        fate("CommittedBatch")
+    }
+}
+
+impl ToSchema for BatchFate {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        let committed = status("committed", "The batch is in the books, for as long as the server keeps receipts.");
+        let committed = committed.property("revision", revision()).required("revision");
+        let committed = committed.property("synced", Ref::from_schema_name(SyncedIds::name())).required("synced");
+        schemas.push(("CommittedBatch".to_owned(), committed.into()));
+        let unknown = "Not in the books at this moment: send it again, with the same key or the same local ids.";
+        schemas.push((UNKNOWN.to_owned(), status("unknown", unknown).into()));
+    }
+}
+
+/// [`Fate`] of a record, for the API's document.
+pub struct RecordFate;
+
+impl PartialSchema for RecordFate {
+    fn schema() -> RefOr<Schema> {
+        fate("CommittedRecord")
+    }
+}
+
+impl ToSchema for RecordFate {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        let kinds = [Collection::Items, Collection::Invoices, Collection::Payments].map(Collection::data_name);
+        let kind = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(kinds));
+        let committed = status("committed", "The record is in the books, for ever.");
+        let committed = committed.property("kind", kind).required("kind");
+        let committed = committed.property("id", Ref::from_schema_name(RecordId::name())).required("id");
+        let committed = committed.property("revision", revision()).required("revision");
+        schemas.push(("CommittedRecord".to_owned(), committed.into()));
+    }
+}
+
+/// The name of the shape of what is not in the books.
+const UNKNOWN: &str = "NotCommitted";
+
+fn fate(committed: &str) -> RefOr<Schema> {
+    let shapes =
+        [("committed", committed), ("unknown", UNKNOWN)].map(|(fate, name)| (fate, Ref::from_schema_name(name)));
+    let mapping = shapes.clone().map(|(fate, shape)| (fate, shape.ref_location));
+    let fate = OneOfBuilder::new().discriminator(Some(Discriminator::with_mapping("status", mapping)));
+    shapes.into_iter().fold(fate, |fate, (_, shape)| fate.item(shape)).into()
+}
+
+fn status(status: &str, about: &str) -> ObjectBuilder {
+    let value = ObjectBuilder::new().schema_type(Type::String).enum_values(Some([status]));
+    let fate = ObjectBuilder::new().schema_type(Type::Object).description(Some(about));
+    fate.property("status", value).required("status")
+}
+
+fn revision() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::Integer).description(Some("The commit that made it."))
 }
 
 impl Report {

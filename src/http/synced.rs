@@ -3,17 +3,29 @@
 use std::fmt::Display;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use crate::model::RecordId;
 use crate::plan::Synced;
 
-/// Ids as text, in operation order.
-#[derive(Debug, Serialize)]
+/// The ids of the records that the operations of a batch made or changed, in operation order.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SyncedIds {
+    /// Items made by `item.create`, then those made by lines of invoices.
+    #[schema(value_type = Vec<RecordId>)]
     items_created: Vec<String>,
+    /// The items of `item.update`.
+    #[schema(value_type = Vec<RecordId>)]
     items_updated: Vec<String>,
+    /// The items of `item.delete`.
+    #[schema(value_type = Vec<RecordId>)]
     items_deleted: Vec<String>,
+    /// The invoices of `invoice.create`.
+    #[schema(value_type = Vec<RecordId>)]
     invoices_created: Vec<String>,
+    /// The payments of `payment.create`.
+    #[schema(value_type = Vec<RecordId>)]
     payments_created: Vec<String>,
 }
 

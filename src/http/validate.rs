@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::App;
 use super::admission::{Admitted, HeldBody};
@@ -10,7 +11,7 @@ use super::body;
 use super::error::ApiError;
 use super::idempotency;
 use super::sync::in_time;
-use crate::batch::{Problems, Reading, Warning};
+use crate::batch::{Problem, Problems, Reading, Warning};
 use crate::clock::Stamp;
 use crate::model::IdempotencyKey;
 use crate::plan::{Check, Findings, Group, Summary};
@@ -51,19 +52,32 @@ async fn check(
     Ok(HttpResponse::Ok().content_type("application/json").body(HeldBody::new([body.into()], admitted)))
 }
 
-#[derive(Serialize)]
-struct Report {
+/// What a sync would say to the batch, as the books are now.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ValidateReport)]
+pub struct Report {
+    /// True: the question was answered.
     success: bool,
+    /// Whether a sync would commit the batch.
     valid: bool,
+    /// All problems: those of shape, then what the records say of the operations that are well-formed.
+    #[schema(value_type = Vec<Problem>, max_items = 100)]
     errors: Value,
+    /// As a sync would answer.
+    #[schema(value_type = Vec<Warning>)]
     warnings: Vec<Value>,
     summary: Summary,
+    /// The operations in independent sets. Each clean one can be sent as a batch of its own, under a new key.
     groups: Vec<GroupReport>,
 }
 
-#[derive(Serialize)]
-struct GroupReport {
+/// Operations that name the same records.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ValidateGroup)]
+pub struct GroupReport {
+    /// JSON pointers (RFC 6901) to them, in the order in which they are applied.
     operations: Vec<String>,
+    /// Whether none of them has a problem.
     clean: bool,
 }
 

@@ -4,6 +4,9 @@ use std::fmt;
 
 use bson::oid::ObjectId;
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// The tenant: the shop whose data a request may touch, and the only source of tenancy.
 ///
@@ -52,6 +55,24 @@ impl Revision {
         Self(self.0 + 1)
     }
 }
+
+/// How the id of any record looks in answers, for the API's document.
+pub struct RecordId;
+
+impl RecordId {
+    /// As a regular expression.
+    pub const PATTERN: &str = "^[0-9a-f]{24}$";
+}
+
+impl PartialSchema for RecordId {
+    fn schema() -> RefOr<Schema> {
+        let id = ObjectBuilder::new().schema_type(Type::String).pattern(Some(Self::PATTERN));
+        let id = id.description(Some("The server's id of a record."));
+        id.examples(["64b0000000000000000000aa"]).into()
+    }
+}
+
+impl ToSchema for RecordId {}
 
 /// Declares the id type of one kind of record.
 macro_rules! record_id {

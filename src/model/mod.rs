@@ -24,7 +24,7 @@ pub use cursor::{Cursor, Lineage, Position, StoreId, Tag, UnknownCursor};
 pub use customer::CustomerId;
 pub use group::GroupId;
 pub use idempotency_key::IdempotencyKey;
-pub use ids::{ClientId, Revision};
+pub use ids::{ClientId, RecordId, Revision};
 pub use invoice::{Invoice, InvoiceId, InvoiceLine, StatedTotals, Totals, invoice_number};
 pub use item::{DealerId, Item, ItemChanges, ItemId};
 pub use local_id::LocalId;

@@ -80,8 +80,12 @@ impl Check {
         places.filter(|(_, operation)| is_refused(operation)).map(|(place, _)| place).collect()
     }
 
-    /// A key that was used says more than the records do.
+    /// A key that was used says more than the records do, and less than the shape: what is malformed is refused before
+    /// its key is looked up, even where it is no part of the payload, as `since` is not.
     fn consider_key(&self, findings: Findings, before: &Snapshot) -> Findings {
+        if !self.reading.problems.is_empty() {
+            return findings;
+        }
         let Some(stored) = self.key.as_ref().and_then(|key| before.receipts.get(key)) else { return findings };
         if stored.fingerprint != self.reading.batch.fingerprint {
             let problem = Problem {

@@ -2,6 +2,7 @@
 
 use bson::oid::ObjectId;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::batch::{Alias, Fingerprint, Warning};
 use crate::model::{IdempotencyKey, InvoiceId, ItemId, PaymentId, Revision, Timestamp};
@@ -37,7 +38,7 @@ pub struct StoredReceipt {
 }
 
 /// Counts of the operations that were applied now, and of those that had been applied before.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
     /// Items made by `item.create` and by invoice lines.
@@ -52,6 +53,7 @@ pub struct Summary {
     pub payments_created: i64,
     /// Creates of any kind whose local ids were known.
     #[serde(default)]
+    #[schema(required = true)]
     pub already_applied: i64,
 }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use utoipa::ToSchema;
 
 use super::StoreError;
 use crate::model::{ClientId, Cursor, Lineage, Position, Revision, StoreId};
@@ -19,7 +20,8 @@ pub enum Wanted {
 }
 
 /// Why a phone gets everything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ToSchema)]
+#[schema(rename_all = "snake_case")]
 pub enum FullReason {
     /// It sent no cursor.
     NoCursor,

@@ -10,6 +10,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::harness::{Engine, Matcher, Phone, Request};
+use crate::openapi::hold;
 
 #[test]
 fn the_examples_of_api_md_hold() {
@@ -35,7 +36,10 @@ struct Example<'a> {
 impl Example<'_> {
     /// Sends the request and compares the answer.
     fn run(&self, phone: &Phone, matcher: &mut Matcher) -> Result<(), String> {
-        let answer = phone.send(self.request(matcher)?);
+        let request = self.request(matcher)?;
+        let (method, path) = request.target();
+        let answer = phone.send(request);
+        hold(&method, &path, &answer, true);
         let got = String::from_utf8_lossy(&answer.bytes).into_owned();
         let (status, header) = self.head();
         if answer.status.to_string() != status {

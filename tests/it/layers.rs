@@ -85,6 +85,12 @@ const RESERVED: &[Reserved] = &[
         rule: "only clock.rs asks for the time or a new id",
     },
     Reserved {
+        names: &["utoipa::openapi", "utoipa_swagger_ui"],
+        banned: &["plan/", "store/", "server.rs", "cli/"],
+        allowed: &[],
+        rule: "plan/ and store/ at most derive a schema, and build none; the pages are http/'s",
+    },
+    Reserved {
         names: &["failpoint::arm"],
         banned: &[],
         allowed: &[],
@@ -143,6 +149,11 @@ fn a_broken_arrow_is_told_with_file_line_and_edge() {
         ("http/ready.rs", "let s = StatusCode::OK;", "StatusCode: only http/error.rs names status codes"),
         ("plan/draft.rs", "bson :: DateTime :: now()", "DateTime::now: only clock.rs asks for the time or a new id"),
         ("model/ids.rs", "'\"'; '\\''; ObjectId::new()", "ObjectId::new: only clock.rs asks"),
+        (
+            "plan/receipt.rs",
+            "use utoipa::openapi::Schema;",
+            "utoipa::openapi: plan/ and store/ at most derive a schema",
+        ),
         ("store/mod.rs", "crate::failpoint::arm(point, 1)", "failpoint::arm: nothing in the server arms a failpoint"),
     ];
     for (path, source, told) in told {

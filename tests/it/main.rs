@@ -19,6 +19,7 @@ mod history;
 mod layers;
 mod metrics;
 mod mongo;
+mod openapi;
 mod orphans;
 #[cfg(feature = "otel")]
 mod otel;

@@ -6,12 +6,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::{Mongod, Phone, Request, Server, Setup, Topology, eventually, on_every_engine};
+use crate::openapi::hold;
 
 /// Sends a request that must be refused with this status and code, and gives the body of the answer. Every refusal
 /// has the same envelope.
 #[track_caller]
 pub(super) fn refuse(phone: &Phone, request: Request, status: u16, code: &str) -> Value {
+    let (method, path) = request.target();
     let answer = phone.send(request);
+    hold(&method, &path, &answer, true);
     let body = answer.expect_error(status, code);
     assert_eq!(answer.header("Content-Type").as_deref(), Some("application/json"), "{body}");
     let members: Vec<&String> = body.as_object().unwrap().keys().collect();
@@ -33,7 +36,9 @@ pub(super) fn refuse(phone: &Phone, request: Request, status: u16, code: &str) -
 /// Sends a request and compares the answer with the snapshot, less its request's id and its chosen seconds.
 #[track_caller]
 pub fn assert_error(phone: &Phone, request: Request, name: &str) {
+    let (method, path) = request.target();
     let answer = phone.send(request);
+    hold(&method, &path, &answer, true);
     let mut text = format!("{}\n", answer.status);
     for name in ["Allow", "Content-Encoding", "Content-Type", "Retry-After", "Vary", "WWW-Authenticate"] {
         if let Some(mut value) = answer.header(name) {

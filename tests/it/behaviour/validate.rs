@@ -132,6 +132,12 @@ on_every_engine! {
         assert_eq!(with_key(&batch)["summary"]["itemsCreated"], json!(1), "what the replay would tell");
         let other = with_key(&json!({"item": {"delete": ["tea"]}}));
         assert_eq!((&other["valid"], &other["errors"][0]["code"]), (&json!(false), &json!("idempotency_key_reused")));
+        // `since` is no part of the payload, but a sync would refuse its shape all the same.
+        let mut misshapen = batch.clone();
+        misshapen["since"] = json!({});
+        let refused = with_key(&misshapen);
+        assert_eq!((&refused["valid"], &refused["errors"][0]["path"]), (&json!(false), &json!("/since")));
+        phone.sync_with_key(&misshapen, "k").expect_error(400, "invalid_batch");
     }
 
     fn what_is_no_batch_is_refused(server: &Server) {

@@ -121,6 +121,11 @@ impl Request {
         self.header("Content-Type", "application/json").body(value.to_string())
     }
 
+    /// Its method and its path.
+    pub fn target(&self) -> (String, String) {
+        (self.method.to_string(), self.path.clone())
+    }
+
     /// The request as the HTTP library wants it.
     fn build(self, url: &str, token: &str) -> http::Request<Vec<u8>> {
         let mut request = http::Request::new(self.body);

@@ -182,9 +182,11 @@ impl Play {
         let mut matcher = Matcher::new(&self.client);
 
         let answer = phone.send(self.request());
+        crate::openapi::hold("POST", "/api/sync", &answer, self.scenario.before.is_empty());
         self.check_answer(&answer, &mut matcher).map_err(|mismatch| mismatch.below("response"))?;
 
         let pull = phone.pull();
+        crate::openapi::hold("POST", "/api/sync", &pull, self.scenario.before.is_empty());
         check_status(200, &pull)
             .and_then(|()| matcher.check(&self.scenario.after, &pull.json()["data"]))
             .map_err(|mismatch| mismatch.below("after"))
