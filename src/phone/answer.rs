@@ -44,9 +44,9 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
-    /// Whether the same request, with the same key, may well be answered otherwise later: 409, 429 and 503 (API.md).
+    /// Whether the same request, with the same key, is to be sent again later: 409, 429 and what is the server's fault.
     pub fn asks_to_come_again(&self) -> bool {
-        matches!(self.status, 409 | 429 | 503)
+        matches!(self.status, 409 | 429 | 500..)
     }
 }
 
