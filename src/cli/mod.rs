@@ -1,5 +1,6 @@
 //! The command line.
 
+mod storm;
 mod target;
 mod token;
 
@@ -10,6 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, ConfigError};
 use crate::server::{self, ServeError};
 use crate::telemetry;
+use storm::StormError;
 use target::TargetError;
 
 /// The sync server for offline-first business apps: all or nothing, exactly once.
@@ -34,6 +36,9 @@ pub enum CliError {
     /// A tool has no server to talk to, or nobody to speak for.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// There was no storm.
+    #[error(transparent)]
+    Storm(#[from] StormError),
 }
 
 #[derive(Debug, Subcommand)]
@@ -42,6 +47,8 @@ enum Command {
     Serve(Box<Config>),
     /// Mint a development token with the configured secret
     Token(Box<token::Arguments>),
+    /// Load a server with many phones and retry storms, then audit its books
+    Storm(Box<storm::Arguments>),
 }
 
 impl CliError {
@@ -49,7 +56,7 @@ impl CliError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Serve(_) | Self::Config(_) => ExitCode::FAILURE,
-            Self::Target(_) => ExitCode::from(2),
+            Self::Target(_) | Self::Storm(_) => ExitCode::from(2),
         }
     }
 }
@@ -67,6 +74,7 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Token(arguments) => token::run(&arguments),
+            Command::Storm(arguments) => storm::run(&arguments).await,
         }
     }
 }

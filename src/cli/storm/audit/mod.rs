@@ -5,6 +5,7 @@
 
 mod books;
 mod index;
+mod pull;
 mod shelf;
 mod walk;
 
@@ -14,6 +15,7 @@ use super::ledger::Ledger;
 use super::script::Script;
 
 pub use books::Books;
+pub use pull::pull;
 
 /// Whose books they are, and what its phones know.
 #[derive(Debug, Clone, Copy)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub use latency::{Latency, Quantiles, QUANTILES};
 pub use series::Point;
 pub use tally::Tally;
-pub use usage::{Usage, Watch};
+pub use usage::{Limit, Usage, Watch, lags};
 
 /// What a phone tells.
 #[derive(Debug)]

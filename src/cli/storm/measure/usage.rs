@@ -20,8 +20,18 @@ pub struct Usage {
     pub cpu_share: Option<f64>,
     /// How late its own timers rang, in milliseconds: 99 of 100 no later. It is in every latency that is measured.
     pub lag_p99_ms: f64,
-    /// Whether the figures may show the generator in place of the server.
-    pub near_its_limit: bool,
+    /// Why the figures may show the generator in place of the server, if they may.
+    pub near_its_limit: Option<Limit>,
+}
+
+/// What keeps a generator from measuring well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Limit {
+    /// It uses most of the processors itself.
+    Busy,
+    /// It waits for a processor that others use: a server on the same machine, for one.
+    Starved,
 }
 
 /// Watches this process.
@@ -55,7 +65,10 @@ impl Watch {
             cores,
             cpu_share: share,
             lag_p99_ms: lag,
-            near_its_limit: share.is_some_and(|share| share > BUSY) || lag > LATE_MS,
+            near_its_limit: match share {
+                Some(share) if share > BUSY => Some(Limit::Busy),
+                _ => (lag > LATE_MS).then_some(Limit::Starved),
+            },
         }
     }
 }

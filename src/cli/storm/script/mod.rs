@@ -14,7 +14,9 @@ pub use body::{Known, View};
 pub use draw::Draw;
 pub use mark::{Kind, Label, Mark, Run, Text};
 pub use order::{Bill, NewInvoice, Order, Product};
-pub use recipe::{NAMED, Recipe};
+#[cfg(test)]
+pub use recipe::NAMED;
+pub use recipe::Recipe;
 use shop::CUSTOMERS;
 pub use shop::{Opening, SHARED_ITEMS, ShopIds, customer, shared_item};
 pub use units::Units;
