@@ -82,10 +82,18 @@ mod tests {
     #[test]
     fn this_machine_is_known_by_its_names_and_numbers_alone() {
         let is_loopback = |url: &str| url.parse::<Address>().unwrap().is_loopback();
-        for url in ["http://localhost:1", "http://LOCALHOST", "http://127.0.0.1:1", "http://127.9.9.9", "https://[::1]:1/p"] {
+        for url in
+            ["http://localhost:1", "http://LOCALHOST", "http://127.0.0.1:1", "http://127.9.9.9", "https://[::1]:1/p"]
+        {
             assert!(is_loopback(url), "{url}");
         }
-        for url in ["http://10.0.0.1", "http://127.0.0.1.example.com", "http://localhost.example.com", "http://[::2]", "http://0.0.0.0"] {
+        for url in [
+            "http://10.0.0.1",
+            "http://127.0.0.1.example.com",
+            "http://localhost.example.com",
+            "http://[::2]",
+            "http://0.0.0.0",
+        ] {
             assert!(!is_loopback(url), "{url}");
         }
     }

@@ -267,7 +267,6 @@ async fn audit_one(subject: &Subject<'_>, phone: &Phone, patience: Duration, mut
     }
 }
 
-
 /// Two tokens: cancelled when Ctrl-C is pressed once, and twice.
 fn interruptions() -> (CancellationToken, CancellationToken) {
     let tokens = (CancellationToken::new(), CancellationToken::new());

@@ -230,7 +230,9 @@ impl Usage {
     pub fn told(&self) -> String {
         let Self { cpu_seconds, cores, cpu_share, lag_p99_ms, near_its_limit } = self;
         let cpu = match (cpu_seconds, cpu_share) {
-            (Some(seconds), Some(share)) => format!("{seconds:.1} s of processor time, {:.0} % of {cores} cores", share * 100.0),
+            (Some(seconds), Some(share)) => {
+                format!("{seconds:.1} s of processor time, {:.0} % of {cores} cores", share * 100.0)
+            }
             _ => format!("an unknown share of {cores} cores"),
         };
         let limit = match near_its_limit {
@@ -251,15 +253,25 @@ impl fmt::Display for Outcome {
         writeln!(f, "  {clients} clients with {phones_per_client} phones each, {batch}, data {data}, seed {seed}")?;
         writeln!(f)?;
         let Syncs { begun, acknowledged, refused, open, due_and_not_begun, .. } = &self.syncs;
-        writeln!(f, "Syncs      {acknowledged} of {begun} acknowledged, {refused} refused, {open} open, in {:.1} s", self.seconds)?;
+        writeln!(
+            f,
+            "Syncs      {acknowledged} of {begun} acknowledged, {refused} refused, {open} open, in {:.1} s",
+            self.seconds
+        )?;
         if *due_and_not_begun > 0 {
-            writeln!(f, "           {due_and_not_begun} more were due and not begun: the server did not keep up with --rate")?;
+            writeln!(
+                f,
+                "           {due_and_not_begun} more were due and not begun: the server did not keep up with --rate"
+            )?;
         }
         let Syncs { per_second, operations_per_second, latency_ms, .. } = &self.syncs;
         writeln!(f, "           {per_second} syncs/s, {operations_per_second} operations/s")?;
         writeln!(f, "           {latency_ms}")?;
         let Requests { answered, replayed, hung_up, rebatched, latency_ms, .. } = &self.requests;
-        writeln!(f, "Requests   {answered} answered, {replayed} of them replayed; {hung_up} hung up on, {rebatched} syncs rebatched")?;
+        writeln!(
+            f,
+            "Requests   {answered} answered, {replayed} of them replayed; {hung_up} hung up on, {rebatched} syncs rebatched"
+        )?;
         writeln!(f, "           {latency_ms}")?;
         writeln!(f, "           {}", self.requests.answers())?;
         writeln!(f, "Generator  {}", self.generator.told())?;

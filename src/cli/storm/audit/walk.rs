@@ -9,13 +9,15 @@ use super::shelf::{Certainty, Priced, Shelf};
 use super::{Findings, Subject};
 use crate::cli::storm::ledger::{Fate, Ledger};
 use crate::cli::storm::script::{
-    Bill, Kind, Label, Mark, NewInvoice, Opening, Order, Place, Product, SHARED_ITEMS, Text, Units, customer, shared_item,
+    Bill, Kind, Label, Mark, NewInvoice, Opening, Order, Place, Product, SHARED_ITEMS, Text, Units, customer,
+    shared_item,
 };
 
 /// Checks all of a client.
 pub fn walk(subject: &Subject<'_>, books: &Books, findings: &mut Findings) {
     let index = Index::of(subject, books, findings);
-    let mut walk = Walk { subject, index, findings, sold: vec![Units::ZERO; SHARED_ITEMS as usize + 1], tabs: HashMap::new() };
+    let mut walk =
+        Walk { subject, index, findings, sold: vec![Units::ZERO; SHARED_ITEMS as usize + 1], tabs: HashMap::new() };
     let mut shelves = Vec::new();
     for (phone, ledger) in (1..).zip(subject.ledgers) {
         shelves.push(walk.phone(phone, ledger));
@@ -43,6 +45,9 @@ struct DueItem {
     price: Units,
     stock: Units,
 }
+
+/// A line of an invoice as it must be: the item, the quantity, and what a piece costs.
+type SentLine = (Option<Mark>, Units, Units);
 
 impl Walk<'_, '_, '_> {
     /// Checks all syncs of a phone; gives what they made of its shelf.
@@ -82,7 +87,10 @@ impl Walk<'_, '_, '_> {
         }
         if let (Fate::Refused, Some(mark)) = (fate, there) {
             let mark = self.text(mark);
-            self.problem(format_args!("sync {} of phone {} was refused, and {mark} is in the books", place.sync, place.phone));
+            self.problem(format_args!(
+                "sync {} of phone {} was refused, and {mark} is in the books",
+                place.sync, place.phone
+            ));
         }
         fate == Fate::Acknowledged || there.is_some()
     }
@@ -137,21 +145,12 @@ impl Walk<'_, '_, '_> {
         self.equal(format_args!("invoice {text}"), "subtotal", invoice.subtotal, due.subtotal());
         self.equal(format_args!("invoice {text}"), "totalAmount", invoice.total_amount, due.total());
         self.equal(format_args!("invoice {text}"), "paidAmount", invoice.paid_amount, paid);
-        let customer = due.customer.map(customer);
-        if invoice.client_customer_id != customer {
-            self.problem(format_args!("invoice {text} has another customer than it was sent with"));
-        }
         self.local_id(mark, invoice.local_id.as_ref());
         self.lines(place, index, invoice, due);
-        self.balance(&text, invoice, due.paid);
+        self.balance(&text, invoice, due.customer, due.paid);
     }
 
     fn lines(&mut self, place: Place, index: u32, invoice: &Invoice, due: &NewInvoice) {
-        let sold = |line: &SoldLine| {
-            let product = line.product_id.and_then(|id| self.index.item_marks.get(&id));
-            (product.copied(), line.quantity, line.cost_per_unit)
-        };
-        let sold: Vec<_> = invoice.products.iter().map(sold).collect();
         let shop = Place { phone: 0, sync: 0, ..place };
         let due = (0..).zip(&due.lines).map(|(at, line)| {
             let product = match line.product {
@@ -167,14 +166,25 @@ impl Walk<'_, '_, '_> {
                 self.sold[*index as usize] += *quantity;
             }
         }
-        if sold != due {
-            let text = self.text(mark(place, Kind::Invoice, index));
+        let text = self.text(mark(place, Kind::Invoice, index));
+        self.sells(&text, invoice, &due);
+    }
+
+    fn sells(&mut self, text: &Text, invoice: &Invoice, due: &[SentLine]) {
+        let sold = |line: &SoldLine| {
+            let product = line.product_id.and_then(|id| self.index.item_marks.get(&id));
+            (product.copied(), line.quantity, line.cost_per_unit)
+        };
+        if !invoice.products.iter().map(sold).eq(due.iter().copied()) {
             self.problem(format_args!("invoice {text} does not sell what it was sent with"));
         }
     }
 
-    /// What holds of every invoice, whatever was sent.
-    fn balance(&mut self, text: &Text, invoice: &Invoice, created_with: Units) {
+    /// What holds of every invoice: its customer, what is paid on it, and what follows from that.
+    fn balance(&mut self, text: &Text, invoice: &Invoice, of: Option<u32>, created_with: Units) {
+        if invoice.client_customer_id != of.map(customer) {
+            self.problem(format_args!("invoice {text} has another customer than it was sent with"));
+        }
         let paid = created_with + self.index.paid.get(&Some(invoice.id)).copied().unwrap_or_default();
         if invoice.paid_amount != paid {
             let Invoice { paid_amount, .. } = invoice;
@@ -260,9 +270,12 @@ impl Walk<'_, '_, '_> {
         let Some(invoice) = self.index.invoices.remove(&tab) else { return self.missing("invoice", tab) };
         let text = self.text(tab);
         let paid = self.tabs.get(&place.phone).copied().unwrap_or_default();
+        self.equal(format_args!("invoice {text}"), "subtotal", invoice.subtotal, total);
         self.equal(format_args!("invoice {text}"), "totalAmount", invoice.total_amount, total);
         self.equal(format_args!("invoice {text}"), "paidAmount", invoice.paid_amount, paid);
-        self.balance(&text, invoice, Units::ZERO);
+        let line = mark(place, Kind::Line, Mark::line(0, 0));
+        self.sells(&text, invoice, &[(Some(line), Units::whole(1), total)]);
+        self.balance(&text, invoice, None, Units::ZERO);
         self.local_id(tab, invoice.local_id.as_ref());
     }
 

@@ -208,7 +208,8 @@ impl Work {
         let before = sync.fresh;
         sync.fresh += receipts.iter().filter(|receipt| !receipt.replayed).count();
         if before < 2 && sync.fresh > 1 {
-            self.problem(format!("sync {number} of phone {phone} was executed more than once under the key {key}")).await;
+            self.problem(format!("sync {number} of phone {phone} was executed more than once under the key {key}"))
+                .await;
         }
         if let Some(receipt) = receipts.iter().find(|receipt| !receipt.summary.fits(&sync.order)) {
             let summary = &receipt.summary;
@@ -219,7 +220,8 @@ impl Work {
             self.problem(format!("sync {number} of phone {phone} was told different counts under the key {key}")).await;
         }
         if !receipts.is_empty() && wave.iter().any(|reply| reply.refusal().is_some()) {
-            self.problem(format!("sync {number} of phone {phone} was acknowledged and refused under the key {key}")).await;
+            self.problem(format!("sync {number} of phone {phone} was acknowledged and refused under the key {key}"))
+                .await;
         }
     }
 

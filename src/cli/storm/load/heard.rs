@@ -107,7 +107,8 @@ impl Wanted {
         }
         self.beginning.extend_from_slice(piece);
         if self.summary.is_none() {
-            let counts = between(&self.beginning, b"\"summary\":", b"}").and_then(|at| self.beginning.get(at.start..=at.end));
+            let counts =
+                between(&self.beginning, b"\"summary\":", b"}").and_then(|at| self.beginning.get(at.start..=at.end));
             self.summary = counts.and_then(|counts| serde_json::from_slice(counts).ok());
         }
         if self.wants_cursor {

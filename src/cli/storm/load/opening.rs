@@ -42,7 +42,8 @@ impl Shop {
     pub async fn open(script: &Script, number: u32, phone: Phone, terms: Terms) -> Result<Self, String> {
         let Ready { client_id: client } = read(&ask(&phone, Route::Ready, "", None, terms.patience).await?)?;
         if terms.must_be_new {
-            let Pulled { revision } = read(&ask(&phone, Route::Sync, r#"{"data":"none"}"#, None, terms.patience).await?)?;
+            let Pulled { revision } =
+                read(&ask(&phone, Route::Sync, r#"{"data":"none"}"#, None, terms.patience).await?)?;
             if revision != 0 {
                 return Err(format!("the random client {client} is in use already: nothing was done to it; try again"));
             }

@@ -8,7 +8,7 @@ mod usage;
 
 use std::time::Duration;
 
-pub use latency::{Latency, Quantiles, QUANTILES};
+pub use latency::{Latency, QUANTILES, Quantiles};
 pub use series::Point;
 pub use tally::Tally;
 pub use usage::{Limit, Usage, Watch, lags};

@@ -112,7 +112,10 @@ mod tests {
         series.acknowledged(Duration::from_millis(5));
         let points = series.finish(Duration::from_millis(2_800));
         assert_eq!(points.iter().map(|point| point.second).collect::<Vec<_>>(), [1.0, 2.0, 2.8]);
-        assert_eq!((points[0].syncs_per_second, points[0].answers_per_second, points[0].failures_per_second), (1.0, 1.0, 1.0));
+        assert_eq!(
+            (points[0].syncs_per_second, points[0].answers_per_second, points[0].failures_per_second),
+            (1.0, 1.0, 1.0)
+        );
         assert_eq!((points[0].p50.map(f64::round), points[1].p99), (Some(3.0), None));
         assert_eq!(points[2].syncs_per_second, 1.3);
     }

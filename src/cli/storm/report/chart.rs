@@ -59,7 +59,10 @@ impl Chart<'_> {
         let mut svg = String::new();
         let title = escaped(self.title);
         // A String takes everything.
-        let _ = write!(svg, r#"<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}"><title>{title}</title>"#);
+        let _ = write!(
+            svg,
+            r#"<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}"><title>{title}</title>"#
+        );
         match Scales::of(self) {
             Some(scales) => self.draw(&mut svg, &scales),
             None => svg.push_str(&text(WIDTH / 2.0, HEIGHT / 2.0, "middle", "nothing was measured")),
@@ -198,7 +201,8 @@ impl Axis {
             // With few decades the steps between them are told as well.
             let within: &[f64] = if decades <= 2 { &[1.0, 2.0, 5.0] } else { &[1.0] };
             let start = self.from.log10().round() as i32;
-            let ticks = (start..=start + decades).flat_map(|decade| within.iter().map(move |step| step * 10_f64.powi(decade)));
+            let ticks =
+                (start..=start + decades).flat_map(|decade| within.iter().map(move |step| step * 10_f64.powi(decade)));
             return ticks.filter(|tick| *tick <= self.to * 1.001).map(|tick| (tick, number(tick))).collect();
         }
         let step = nice_step(self.to - self.from);
@@ -241,7 +245,11 @@ mod tests {
         let svg = chart(vec![(1.0, Some(1.0)), (2.0, None), (3.0, Some(5.0)), (4.0, Some(10.0))], false);
         let (_, path) = svg.split_once(r#"class="line dashed" d=""#).unwrap();
         let path = path.split('"').next().unwrap();
-        assert_eq!((path.matches('M').count(), path.matches('L').count(), path.matches("h4").count()), (2, 1, 1), "{path}");
+        assert_eq!(
+            (path.matches('M').count(), path.matches('L').count(), path.matches("h4").count()),
+            (2, 1, 1),
+            "{path}"
+        );
     }
 
     #[test]

@@ -166,10 +166,8 @@ fn answers(outcome: &Outcome) -> String {
     let codes = requests.codes.iter().map(|(code, count)| (format!("code {code}"), grouped(*count)));
     let unanswered = requests.unanswered.iter().map(|(why, count)| (format!("no answer: {why}"), grouped(*count)));
     let answers = table(("what came", "requests"), statuses.chain(codes).chain(unanswered), NUMBER);
-    let trouble = [
-        ("answered as an earlier one (replayed)", requests.replayed),
-        ("hung up on by the phone", requests.hung_up),
-    ];
+    let trouble =
+        [("answered as an earlier one (replayed)", requests.replayed), ("hung up on by the phone", requests.hung_up)];
     let of_syncs = [
         ("begun", outcome.syncs.begun),
         (fate(Fate::Acknowledged), outcome.syncs.acknowledged),
@@ -219,7 +217,9 @@ fn audit(outcome: &Outcome) -> String {
 
 fn settings(outcome: &Outcome) -> String {
     let settings = &outcome.settings;
-    let rate = settings.rate.map_or("closed loop: as fast as the answers came".to_owned(), |rate| format!("{rate} syncs each second"));
+    let rate = settings
+        .rate
+        .map_or("closed loop: as fast as the answers came".to_owned(), |rate| format!("{rate} syncs each second"));
     let ended = match outcome.ended {
         Ended::Duration => "its duration was over",
         Ended::Syncs => "no more syncs were to be begun",

@@ -46,7 +46,10 @@ mod tests {
 
     #[test]
     fn no_text_can_become_markup() {
-        assert_eq!(escaped("<script a='b'>\"&\u{0}\u{1b}é\n"), "&lt;script a=&#39;b&#39;&gt;&quot;&amp;\u{fffd}\u{fffd}é\n");
+        assert_eq!(
+            escaped("<script a='b'>\"&\u{0}\u{1b}é\n"),
+            "&lt;script a=&#39;b&#39;&gt;&quot;&amp;\u{fffd}\u{fffd}é\n"
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::fmt::{self, Write};
 
 use clap::ValueEnum;
 
-use super::order::Line;
 use super::mark::Text as MarkText;
+use super::order::Line;
 use super::{Bill, Kind, Mark, NewInvoice, Opening, Order, Place, Product, Script, ShopIds, customer};
 
 /// How much of the dataset a phone asks for with each sync.
@@ -72,7 +72,9 @@ impl Script {
         body.list(r#","delete":"#, deletes, |body, _, item| {
             body.put(format_args!(r#""{}""#, known.shelf.items[*item as usize]));
         });
-        body.list(r#"},"invoice":{"create":"#, invoices, |body, index, invoice| body.invoice(index, invoice, known.shop));
+        body.list(r#"},"invoice":{"create":"#, invoices, |body, index, invoice| {
+            body.invoice(index, invoice, known.shop)
+        });
         body.list(r#"},"payment":{"create":"#, payments, |body, index, payment| {
             let mark = body.mark(Kind::Payment, index);
             body.open_create(&mark);

@@ -175,7 +175,9 @@ mod tests {
 
     #[test]
     fn other_texts_are_no_marks() {
-        for text in ["", "tea", "storm-", "storm-1-2-3", "storm-1-2-3-x4", "storm-1-2-3-i4-5", "storm-1-2-3-i", "storm-1-2-3-é"] {
+        for text in
+            ["", "tea", "storm-", "storm-1-2-3", "storm-1-2-3-x4", "storm-1-2-3-i4-5", "storm-1-2-3-i", "storm-1-2-3-é"]
+        {
             assert_eq!(Label::of(text), Label::Other(text.into()));
         }
     }

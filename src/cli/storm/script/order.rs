@@ -170,7 +170,8 @@ fn new_line(draw: &mut Draw, items: &[NewItem]) -> Line {
     let quantity = Units::cents(i64::from(draw.within(1..21) * 25));
     let states_cost = draw.percent(50.0);
     let stated = price(draw);
-    let line = |product, listed| Line { product, quantity, cost: if states_cost { stated } else { listed }, states_cost };
+    let line =
+        |product, listed| Line { product, quantity, cost: if states_cost { stated } else { listed }, states_cost };
     match draw.below(10) {
         // The scarce one goes piece by piece, so that what is left does not depend on the order of the sales.
         0 => Line { quantity: Units::whole(1), ..line(Product::Shared(SHARED_ITEMS), shared_item(SHARED_ITEMS).0) },
@@ -225,7 +226,8 @@ mod tests {
                 let order = script.order(Place { shop: 0, phone: 1, sync });
                 let counts = [order.items.len(), order.updates.len(), order.deletes.len(), order.invoices.len()];
                 let recipe = script.recipe;
-                let wanted = [recipe.items, recipe.updates, recipe.deletes, recipe.invoices].map(|count| count as usize);
+                let wanted =
+                    [recipe.items, recipe.updates, recipe.deletes, recipe.invoices].map(|count| count as usize);
                 assert_eq!((counts, order.payments.len()), (wanted, recipe.payments as usize));
                 let on_shelf = |index: u32| index < script.shelf();
                 assert!(order.deletes.iter().all(|index| on_shelf(*index)));

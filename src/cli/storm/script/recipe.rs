@@ -65,7 +65,9 @@ impl FromStr for Recipe {
         let mix: Mix = NAMED.iter().find(|(name, _)| *name == mix).map_or(mix, |(_, mix)| mix).parse()?;
         let size = match size {
             None => mix.total(),
-            Some(size) => size.parse().map_err(|_| format!("{size:?} is no size: a number of operations is asked for"))?,
+            Some(size) => {
+                size.parse().map_err(|_| format!("{size:?} is no size: a number of operations is asked for"))?
+            }
         };
         if !(1..=u64::from(Self::LARGEST)).contains(&size) {
             return Err(format!("a batch has 1 to {} operations, not {size}", Self::LARGEST));
@@ -94,11 +96,10 @@ impl FromStr for Mix {
         for part in text.split(',') {
             let (kind, weight) = part.split_once('=').ok_or_else(|| unknown(part))?;
             let at = Recipe::KINDS.iter().position(|known| *known == kind).ok_or_else(|| unknown(kind))?;
-            weights[at] = weight
-                .parse()
-                .ok()
-                .filter(|weight| *weight <= Recipe::LARGEST)
-                .ok_or_else(|| format!("{weight:?} is no weight of {kind}: 0 to {} is asked for", Recipe::LARGEST))?;
+            weights[at] =
+                weight.parse().ok().filter(|weight| *weight <= Recipe::LARGEST).ok_or_else(|| {
+                    format!("{weight:?} is no weight of {kind}: 0 to {} is asked for", Recipe::LARGEST)
+                })?;
         }
         if weights.iter().all(|weight| *weight == 0) {
             return Err("a mix of nothing: give some kind a weight above 0".into());

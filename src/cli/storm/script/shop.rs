@@ -57,7 +57,9 @@ impl Script {
         let item = |(price, stock)| Opening::Item { price, stock };
         let mut all: Vec<_> = match phone {
             0 => (0..=SHARED_ITEMS).map(|index| item(shared_item(index))).collect(),
-            _ => (0..self.shelf()).map(|index| item((Units::cents(500 + i64::from(index)), Units::whole(10)))).collect(),
+            _ => {
+                (0..self.shelf()).map(|index| item((Units::cents(500 + i64::from(index)), Units::whole(10)))).collect()
+            }
         };
         all.push(Opening::Tab { total: Units::whole(90_000_000_000) });
         all

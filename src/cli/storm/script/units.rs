@@ -104,9 +104,10 @@ mod tests {
     #[test]
     fn print_as_short_as_they_are() {
         let shown = |units: i64| Units(units).to_string();
-        assert_eq!([0, 1, 10, 100, 2_500, 10_000, 120_500].map(shown), [
-            "0", "0.0001", "0.0010", "0.01", "0.25", "1", "12.05"
-        ]);
+        assert_eq!(
+            [0, 1, 10, 100, 2_500, 10_000, 120_500].map(shown),
+            ["0", "0.0001", "0.0010", "0.01", "0.25", "1", "12.05"]
+        );
         assert_eq!(shown(125_000), "12.5");
         assert_eq!(shown(-1), "-0.0001");
     }
