@@ -1,5 +1,6 @@
 //! The command line.
 
+mod replay;
 mod storm;
 mod target;
 mod token;
@@ -11,6 +12,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, ConfigError};
 use crate::server::{self, ServeError};
 use crate::telemetry;
+use replay::ReplayError;
 use storm::StormError;
 use target::TargetError;
 
@@ -36,6 +38,9 @@ pub enum CliError {
     /// A tool has no server to talk to, or nobody to speak for.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// There is nothing that could be replayed.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// There was no storm.
     #[error(transparent)]
     Storm(#[from] StormError),
@@ -47,6 +52,8 @@ enum Command {
     Serve(Box<Config>),
     /// Mint a development token with the configured secret
     Token(Box<token::Arguments>),
+    /// Send queues that phones have kept, and tell what comes of each payload
+    Replay(Box<replay::Arguments>),
     /// Load a server with many phones and retry storms, then audit its books
     Storm(Box<storm::Arguments>),
 }
@@ -56,7 +63,7 @@ impl CliError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Serve(_) | Self::Config(_) => ExitCode::FAILURE,
-            Self::Target(_) | Self::Storm(_) => ExitCode::from(2),
+            Self::Target(_) | Self::Replay(_) | Self::Storm(_) => ExitCode::from(2),
         }
     }
 }
@@ -74,6 +81,7 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Token(arguments) => token::run(&arguments),
+            Command::Replay(arguments) => replay::run(&arguments).await,
             Command::Storm(arguments) => storm::run(&arguments).await,
         }
     }

@@ -24,6 +24,11 @@ pub enum AddressError {
 }
 
 impl Address {
+    /// The path of the URL, which begins with a slash.
+    pub fn path(&self) -> &str {
+        self.0.path()
+    }
+
     pub(super) fn is_secure(&self) -> bool {
         self.0.scheme() == "https"
     }

@@ -187,6 +187,9 @@ impl fmt::Debug for Phone {
 }
 
 impl Route {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Ready, Self::Sync, Self::Validate, Self::Reconcile];
+
     /// The path below the server's base URL.
     pub fn path(self) -> &'static str {
         match self {

@@ -1,0 +1,90 @@
+//! Brings payloads to the server, one after the other, and comes again when it is asked to.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::time::sleep;
+
+use super::outcome::{Outcome, Verdict};
+use super::payload::Payload;
+use crate::phone::{Answer, Phone, Route, SendError};
+
+/// Sends for one client.
+#[derive(Debug)]
+pub(super) struct Courier {
+    pub phone: Phone,
+    /// How many times something is sent again, under the same key, before it is given up.
+    pub retries: u32,
+    /// Asks what would come of a batch instead of sending it.
+    pub only_asks: bool,
+}
+
+/// A request that was sent until it was settled or given up.
+pub(super) struct Delivery {
+    pub last: Result<Answer, SendError>,
+    pub attempts: u32,
+    pub time: Duration,
+}
+
+/// The longest pause that a server's `Retry-After` is granted.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+impl Courier {
+    /// Sends payloads in order and tells of each. What follows one that is unsettled must not overtake it, and is
+    /// not sent.
+    pub(super) async fn deliver_all(
+        &self,
+        payloads: &[Payload],
+        mut tell: impl FnMut(usize, &Outcome),
+    ) -> Vec<Outcome> {
+        let mut outcomes: Vec<Outcome> = Vec::with_capacity(payloads.len());
+        for (place, payload) in payloads.iter().enumerate() {
+            let is_stuck =
+                outcomes.last().is_some_and(|last| matches!(last.verdict, Verdict::Unsettled | Verdict::Unsent));
+            let outcome = if is_stuck { Outcome::not_sent(Verdict::Unsent) } else { self.deliver(payload).await };
+            tell(place, &outcome);
+            outcomes.push(outcome);
+        }
+        outcomes
+    }
+
+    async fn deliver(&self, payload: &Payload) -> Outcome {
+        let route = match (self.only_asks, payload.route) {
+            (false, route) => route,
+            (true, Route::Sync) => Route::Validate,
+            (true, _) => return Outcome::not_sent(Verdict::Skipped),
+        };
+        let Delivery { last, attempts, time } = self.send(route, &payload.body, Some(&payload.key)).await;
+        Outcome::of(route, last, attempts, time)
+    }
+
+    /// Sends a request until it is settled: after a pause again, with the same key, if the server asks for that or
+    /// the answer is lost.
+    pub(super) async fn send(&self, route: Route, body: &Bytes, key: Option<&str>) -> Delivery {
+        let mut attempts = 1;
+        loop {
+            let begun = Instant::now();
+            let last = self.phone.send(route, body.clone(), key).await;
+            let time = begun.elapsed();
+            match pause(&last, attempts) {
+                Some(pause) if attempts <= self.retries => sleep(pause).await,
+                _ => return Delivery { last, attempts, time },
+            }
+            attempts += 1;
+        }
+    }
+}
+
+/// How long to wait before a request is sent again; `None` if it is settled.
+fn pause(last: &Result<Answer, SendError>, attempts: u32) -> Option<Duration> {
+    /// Doubled each time, up to 16 seconds.
+    const SHORTEST: Duration = Duration::from_millis(500);
+    let growing = SHORTEST * (1 << (attempts - 1).min(5));
+    match last {
+        Ok(answer) if answer.asks_to_come_again() => {
+            Some(answer.retry_after.map_or(growing, |asked| asked.min(LONGEST_PAUSE)))
+        }
+        Ok(_) | Err(SendError::Key) => None,
+        Err(_) => Some(growing),
+    }
+}
