@@ -132,7 +132,7 @@ Exit code: 0 if the audit found nothing wrong, 1 if it did, 2 if there was no st
 
 fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| "a number of syncs each second is asked for".to_owned())?;
-    if rate >= 0.01 && rate <= 1e6 { Ok(rate) } else { Err("0.01 to 1000000 is asked for".into()) }
+    if (0.01..=1e6).contains(&rate) { Ok(rate) } else { Err("0.01 to 1000000 is asked for".into()) }
 }
 
 fn percent(text: &str) -> Result<f64, String> {

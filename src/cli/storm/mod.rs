@@ -16,7 +16,7 @@ mod report;
 mod script;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -87,12 +87,14 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         return Err(StormError::NotOurs.into());
     }
     if let Some(path) = &arguments.report {
-        // Better now than when all is done.
-        write(path, "")?;
+        // Better now than when all is done. What is there stays until then.
+        let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        opened.map_err(|why| StormError::Report { path: path.clone(), why })?;
     }
     let outcome = storm(arguments).await?;
     if let Some(path) = &arguments.report {
-        write(path, &report::page(&outcome))?;
+        let written = std::fs::write(path, report::page(&outcome));
+        written.map_err(|why| StormError::Report { path: path.clone(), why })?;
     }
     #[expect(clippy::print_stdout, reason = "the result of this command")]
     if arguments.json {
@@ -149,7 +151,7 @@ fn callers(arguments: &Arguments) -> Result<Vec<Phone>, CliError> {
         // Random and of this moment: no client that exists has such an id.
         let client = clock::new_id().to_string();
         let token = tokens.mint(&client, days).ok_or(TargetError::Client)?;
-        Ok(arguments.target.server(arguments.timeout)?.phone(&token).map_err(TargetError::Token)?)
+        arguments.target.server(arguments.timeout)?.phone(&token).map_err(TargetError::Token)
     };
     (0..arguments.clients.unwrap_or(4)).map(one).collect::<Result<_, TargetError>>().map_err(CliError::from)
 }
@@ -280,8 +282,4 @@ fn interruptions() -> (CancellationToken, CancellationToken) {
         }
     });
     tokens
-}
-
-fn write(path: &Path, text: &str) -> Result<(), StormError> {
-    std::fs::write(path, text).map_err(|why| StormError::Report { path: path.to_owned(), why })
 }

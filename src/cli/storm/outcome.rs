@@ -107,7 +107,7 @@ pub struct Syncs {
     /// From when a sync was due to its acknowledgement, in milliseconds, retries and pauses included.
     pub latency_ms: Quantiles,
     /// The same as a curve: each quantile by its name.
-    pub quantiles_ms: Vec<(&'static str, f64)>,
+    pub quantiles_ms: BTreeMap<&'static str, f64>,
 }
 
 /// Figures of requests.
@@ -133,7 +133,7 @@ pub struct Requests {
     /// From when a request was sent to the end of its answer, in milliseconds.
     pub latency_ms: Quantiles,
     /// The same as a curve.
-    pub quantiles_ms: Vec<(&'static str, f64)>,
+    pub quantiles_ms: BTreeMap<&'static str, f64>,
 }
 
 /// What was found wrong, by the phones and by the audit.
@@ -322,7 +322,8 @@ impl fmt::Display for Quantiles {
     }
 }
 
-fn curve(latency: &Latency) -> Vec<(&'static str, f64)> {
+/// The names are in the order of the quantiles.
+fn curve(latency: &Latency) -> BTreeMap<&'static str, f64> {
     QUANTILES.iter().map(|(name, share)| (*name, latency.at(*share))).collect()
 }
 

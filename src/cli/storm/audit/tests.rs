@@ -392,7 +392,7 @@ fn the_scarce_item_runs_out_in_these_books() {
     let mut shop = Shop::after(&script, 0);
     let mark = Mark { phone: 0, sync: 0, kind: Kind::Item, index: SHARED_ITEMS };
     let left = shop.find("items", "name", mark)["stock"].clone();
-    (1..40).for_each(|sync| shop.sync(Place { shop: 0, phone: 1, sync }));
+    (1..100).for_each(|sync| shop.sync(Place { shop: 0, phone: 1, sync }));
     assert_eq!((left, shop.find("items", "name", mark)["stock"].clone()), (100.into(), 0.into()));
 }
 

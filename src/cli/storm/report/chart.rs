@@ -47,7 +47,7 @@ pub enum Stroke {
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 264.0;
 const LEFT: f64 = 64.0;
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 26.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 40.0;
 /// About how many steps an axis has.

@@ -3,6 +3,8 @@
 mod chart;
 mod text;
 
+use std::collections::BTreeMap;
+
 use super::ledger::Fate;
 use super::load::Ended;
 use super::measure::{Point, QUANTILES};
@@ -18,6 +20,7 @@ pub fn page(outcome: &Outcome) -> String {
     let (engine, server) = (escaped(&outcome.server.engine), escaped(&outcome.server.version));
     let parts = [
         verdict(outcome),
+        doubt(outcome),
         figures(outcome),
         section("Over time", &(throughput(outcome) + &latency(outcome))),
         section("Latencies", &latencies(outcome)),
@@ -54,6 +57,14 @@ fn verdict(outcome: &Outcome) -> String {
     let sentence = outcome.audit.verdict();
     let sentence = sentence.strip_prefix("passed: ").unwrap_or(&sentence);
     format!("<p class=\"verdict {class}\"><b>{word}</b> &nbsp; {}.</p>\n", escaped(sentence))
+}
+
+/// What to know before the figures are believed.
+fn doubt(outcome: &Outcome) -> String {
+    match outcome.generator.near_its_limit {
+        Some(_) => format!("<p><b>The generator:</b> {}.</p>\n", escaped(&outcome.generator.told())),
+        None => String::new(),
+    }
 }
 
 fn figures(outcome: &Outcome) -> String {
@@ -125,7 +136,7 @@ fn latencies(outcome: &Outcome) -> String {
         rows += &row(name, *sync, *request);
     }
     rows += &row("largest", of_syncs.max, of_requests.max);
-    let curve = |name, stroke, quantiles: &[(&str, f64)]| Line {
+    let curve = |name, stroke, quantiles: &BTreeMap<&str, f64>| Line {
         name,
         stroke,
         points: (0..).zip(quantiles).map(|(nth, (_, value))| (f64::from(nth), Some(*value))).collect(),
@@ -159,6 +170,7 @@ fn table(head: (&str, &str), rows: impl IntoIterator<Item = (String, String)>, v
 }
 
 const NUMBER: &str = " class=\"number\"";
+const TEXT: &str = " class=\"text\"";
 
 fn answers(outcome: &Outcome) -> String {
     let requests = &outcome.requests;
@@ -167,7 +179,7 @@ fn answers(outcome: &Outcome) -> String {
     let unanswered = requests.unanswered.iter().map(|(why, count)| (format!("no answer: {why}"), grouped(*count)));
     let answers = table(("what came", "requests"), statuses.chain(codes).chain(unanswered), NUMBER);
     let trouble =
-        [("answered as an earlier one (replayed)", requests.replayed), ("hung up on by the phone", requests.hung_up)];
+        [("answered as an earlier copy (replayed)", requests.replayed), ("hung up on by the phone", requests.hung_up)];
     let of_syncs = [
         ("begun", outcome.syncs.begun),
         (fate(Fate::Acknowledged), outcome.syncs.acknowledged),
@@ -177,7 +189,7 @@ fn answers(outcome: &Outcome) -> String {
         ("due, and not begun", outcome.syncs.due_and_not_begun),
     ];
     let counted = |(name, count): (&str, u64)| (name.to_owned(), grouped(count));
-    let trouble = table(("of these", "requests"), trouble.map(counted), NUMBER);
+    let trouble = table(("counted besides", "requests"), trouble.map(counted), NUMBER);
     let syncs = table(("what became of syncs", "syncs"), of_syncs.map(counted), NUMBER);
     format!("<div class=\"columns\">\n<div>{answers}{trouble}</div>\n<div>{syncs}</div>\n</div>\n")
 }
@@ -204,6 +216,9 @@ fn audit(outcome: &Outcome) -> String {
         ("purchase histories", looked_at.purchases),
     ];
     let counts = counts.map(|(name, count)| (name.to_owned(), grouped(count)));
+    let (syncs, records) = counts.split_at(counts.len() / 2);
+    let half = |rows: &[(String, String)]| table(("looked at", "how many"), rows.iter().cloned(), NUMBER);
+    let counts = format!("<div class=\"columns\">\n<div>{}</div>\n<div>{}</div>\n</div>\n", half(syncs), half(records));
     let problems = match (audit.problems.as_slice(), audit.more_problems) {
         ([], _) => "<p>No problem was found.</p>\n".to_owned(),
         (problems, more) => {
@@ -212,7 +227,7 @@ fn audit(outcome: &Outcome) -> String {
             format!("<ol class=\"problems\">\n{list}</ol>\n{more}")
         }
     };
-    problems + &table(("looked at", "how many"), counts, NUMBER)
+    problems + &counts
 }
 
 fn settings(outcome: &Outcome) -> String {
@@ -238,7 +253,7 @@ fn settings(outcome: &Outcome) -> String {
     ];
     let rows = rows.map(|(name, value)| (name.to_owned(), value));
     let command = format!("<p>To run it again: <code>{}</code></p>\n", escaped(&settings.command()));
-    table(("setting", "value"), rows, "") + &command
+    table(("setting", "value"), rows, TEXT) + &command
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn another_size_is_shared_out_in_proportion() {
         assert_eq!(shown("40:day").unwrap(), "40:item=10,update=10,delete=4,invoice=10,payment=6");
-        assert_eq!(shown("10").unwrap(), "10:item=3,update=2,delete=1,invoice=2,payment=2");
+        assert_eq!(shown("10").unwrap(), "10:item=3,update=3,delete=1,invoice=2,payment=1");
         assert_eq!(shown("1:invoice=3,payment=1").unwrap(), "1:invoice=1");
         assert_eq!(shown("invoice=3").unwrap(), "3:invoice=3");
     }

@@ -1,0 +1,3 @@
+//! The tools of the program, as their users call them: real processes against real servers.
+
+mod storm;
