@@ -238,7 +238,7 @@ impl Usage {
         let limit = match near_its_limit {
             Some(Limit::Busy) => "NEAR ITS LIMIT: the figures show the generator as much as the server",
             Some(Limit::Starved) => "STARVED: other programs take the processors, and latencies include that delay",
-            None => "far from its limit",
+            None => "not at its limit",
         };
         format!("{cpu}; its own timers rang {lag_p99_ms:.1} ms late at p99; {limit}")
     }

@@ -90,14 +90,18 @@ struct Wanted {
     summary: Option<Summary>,
     cursor: Option<Box<str>>,
     wants_cursor: bool,
+    /// No cursor begins before this.
+    searched: usize,
 }
 
 impl Wanted {
+    /// More than a cursor takes with its name (API.md: at most 200 characters).
+    const CURSOR: usize = 256;
     /// What stands before the cursor grows with the batch, but not without bound.
     const LONGEST: usize = 8 << 20;
 
     fn new(wants_cursor: bool) -> Self {
-        Self { beginning: Vec::new(), summary: None, cursor: None, wants_cursor }
+        Self { beginning: Vec::new(), summary: None, cursor: None, wants_cursor, searched: 0 }
     }
 
     fn take(&mut self, piece: &[u8]) {
@@ -112,8 +116,10 @@ impl Wanted {
             self.summary = counts.and_then(|counts| serde_json::from_slice(counts).ok());
         }
         if self.wants_cursor {
-            let cursor = between(&self.beginning, b"\"cursor\":\"", b"\"").map(|at| &self.beginning[at]);
+            let rest = &self.beginning[self.searched..];
+            let cursor = between(rest, b"\"cursor\":\"", b"\"").map(|at| &rest[at]);
             self.cursor = cursor.and_then(|cursor| std::str::from_utf8(cursor).ok()).map(Into::into);
+            self.searched = self.beginning.len().saturating_sub(Self::CURSOR);
         }
     }
 
