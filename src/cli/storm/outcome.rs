@@ -214,13 +214,14 @@ impl Audit {
     pub fn verdict(&self) -> String {
         let problems = self.problems.len() as u64 + self.more_problems;
         let LookedAt { clients, acknowledged, invoices, payments, items, .. } = self.looked_at;
+        let found = if problems == 1 { "1 problem".to_owned() } else { format!("{problems} problems") };
         match (problems, self.complete) {
             (0, true) => format!(
                 "passed: {acknowledged} acknowledged syncs of {clients} clients are in the books once, with {items} items, \
                  {invoices} invoices and {payments} payments, and the books balance"
             ),
-            (problems, true) => format!("{problems} problems in the books of {clients} clients"),
-            (problems, false) => format!("{problems} problems, and not all books could be looked at"),
+            (_, true) => format!("{found} in the books of {clients} clients"),
+            (_, false) => format!("{found}, and not all books could be looked at"),
         }
     }
 }

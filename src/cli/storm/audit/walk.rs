@@ -290,7 +290,7 @@ impl Walk<'_, '_, '_> {
         }
         if self.subject.is_ours_alone && !self.index.purchases.is_empty() {
             let count = self.index.purchases.len();
-            self.problem(format_args!("purchase histories of {count} invoices that do not exist"));
+            self.problem(format_args!("purchase histories of {count} invoices beside those that were sent"));
         }
     }
 

@@ -13,7 +13,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use serde::Serialize;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::Ledger;
@@ -166,12 +166,12 @@ impl Phones {
         interrupted: &CancellationToken,
     ) -> Joined {
         let why = tokio::select! {
-            () = sleep(duration) => Ended::Duration,
+            biased;
+            () = sleep_until((self.begin + duration).into()) => Ended::Duration,
             () = interrupted.cancelled() => Ended::Interrupted,
             () = ended.cancelled() => Ended::Syncs,
             () = self.all() => Ended::Syncs,
         };
-        // An open load that was sent in full has ended with its duration, which its last phone may not have noticed.
         let lasted = self.begin.elapsed();
         ended.cancel();
         if timeout(patience, self.all()).await.is_err() {

@@ -43,7 +43,14 @@ impl Pace {
                 *next += *every;
                 due
             }
-            Self::Open { .. } => return None,
+            // The load lasts as long as it was to last, also when its last sync was due a while before.
+            Self::Open { until, .. } => {
+                tokio::select! {
+                    () = ended.cancelled() => {}
+                    () = sleep_until((*until).into()) => {}
+                }
+                return None;
+            }
         };
         (!ended.is_cancelled()).then_some(due)
     }

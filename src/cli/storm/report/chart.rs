@@ -164,7 +164,7 @@ impl Scales {
             let _ = write!(path, "{}{:.1} {:.1}", if is_down { 'L' } else { 'M' }, self.x(*x), self.y(y));
             let goes_on = points.get(at + 1).is_some_and(|(_, next)| next.is_some());
             if !is_down && !goes_on {
-                path.push_str("h4");
+                path.push_str("m-4 0h8");
             }
             is_down = true;
         }
@@ -246,7 +246,7 @@ mod tests {
         let (_, path) = svg.split_once(r#"class="line dashed" d=""#).unwrap();
         let path = path.split('"').next().unwrap();
         assert_eq!(
-            (path.matches('M').count(), path.matches('L').count(), path.matches("h4").count()),
+            (path.matches('M').count(), path.matches('L').count(), path.matches("h8").count()),
             (2, 1, 1),
             "{path}"
         );

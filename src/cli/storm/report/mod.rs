@@ -18,14 +18,18 @@ const STYLE: &str = include_str!("page.css");
 pub fn page(outcome: &Outcome) -> String {
     let Settings { run, began_at, url, version, .. } = &outcome.settings;
     let (engine, server) = (escaped(&outcome.server.engine), escaped(&outcome.server.version));
+    // What is wrong comes first.
+    let found = section("Audit", &audit(outcome));
+    let (first, later) = if outcome.passed { (String::new(), found) } else { (found, String::new()) };
     let parts = [
         verdict(outcome),
         doubt(outcome),
+        first,
         figures(outcome),
         section("Over time", &(throughput(outcome) + &latency(outcome))),
         section("Latencies", &latencies(outcome)),
         section("Answers", &answers(outcome)),
-        section("Audit", &audit(outcome)),
+        later,
         section("Settings", &settings(outcome)),
         section("How to read this", READING),
     ];
