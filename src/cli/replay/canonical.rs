@@ -52,7 +52,10 @@ pub(super) fn canonical(mut data: Map<String, Value>) -> Map<String, Value> {
     for record in data.values_mut().filter_map(Value::as_array_mut).flatten() {
         forget_times(record);
     }
-    data.values_mut().for_each(|list| rewrite(list, &names.of));
+    for list in data.values_mut() {
+        rewrite(list, &names.of);
+        plain_numbers(list);
+    }
     data
 }
 
@@ -105,13 +108,21 @@ fn rewrite(value: &mut Value, names: &HashMap<String, String>) {
                 name.clone_into(text);
             }
         }
-        // A file that was written by hand may say 10.0.
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Spells whole numbers without a fraction: `10.0`, as other serializers and people write it, is `10`.
+pub(super) fn plain_numbers(value: &mut Value) {
+    match value {
+        Value::Object(members) => members.values_mut().for_each(plain_numbers),
+        Value::Array(values) => values.iter_mut().for_each(plain_numbers),
         Value::Number(number) => {
             if let Some(whole) = number.as_f64().filter(|_| number.is_f64()).and_then(whole) {
                 *value = whole.into();
             }
         }
-        Value::Null | Value::Bool(_) => {}
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::time::sleep;
 
+use super::guard;
 use super::outcome::{Outcome, Verdict};
-use super::payload::Payload;
+use super::payload::{Payload, Source};
 use crate::phone::{Answer, Phone, Route, SendError};
 
 /// Sends for one client.
@@ -54,6 +55,11 @@ impl Courier {
             (true, Route::Sync) => Route::Validate,
             (true, _) => return Outcome::not_sent(Verdict::Skipped),
         };
+        if let (Route::Sync, Source::Merged(origins)) = (route, &payload.source)
+            && let Some(outcome) = guard::obstacle(self, origins).await
+        {
+            return outcome;
+        }
         let Delivery { last, attempts, time } = self.send(route, &payload.body, Some(&payload.key)).await;
         Outcome::of(route, last, attempts, time)
     }
@@ -86,5 +92,32 @@ fn pause(last: &Result<Answer, SendError>, attempts: u32) -> Option<Duration> {
         }
         Ok(_) | Err(SendError::Key) => None,
         Err(_) => Some(growing),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, seconds: Option<u64>) -> Result<Answer, SendError> {
+        let retry_after = seconds.map(Duration::from_secs);
+        Ok(Answer { status, replayed: false, retry_after, request_id: None, body: Bytes::new() })
+    }
+
+    #[test]
+    fn the_server_says_how_long_to_wait_and_else_pauses_grow() {
+        let seconds = |last, attempts| pause(&last, attempts).map(|pause| pause.as_secs_f64());
+        assert_eq!(seconds(answer(503, Some(3)), 1), Some(3.0));
+        assert_eq!(seconds(answer(429, Some(900)), 4), Some(60.0));
+        assert_eq!(seconds(answer(409, None), 1), Some(0.5));
+        assert_eq!(seconds(answer(500, None), 2), Some(1.0));
+        assert_eq!(seconds(Err(SendError::Late(Duration::ZERO)), 100), Some(16.0));
+    }
+
+    #[test]
+    fn what_is_settled_is_not_sent_again() {
+        for status in [200, 400, 401, 403, 413, 422] {
+            assert_eq!(pause(&answer(status, Some(1)), 1), None, "{status}");
+        }
     }
 }

@@ -3,11 +3,12 @@
 //! Aliases hold within a batch, and phones number their tables from 1 in each: so they are given names that are new in the
 //! merged batch. Operations of a batch are applied by kind: so captures that would mean something else then are refused.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::canonical::plain_numbers;
 use super::capture::{Capture, Place};
 use super::payload::{Payload, Source};
 use crate::phone::Route;
@@ -45,6 +46,7 @@ pub struct MergeError {
 pub(super) struct Origins {
     lists: [Vec<(Place, usize)>; 5],
     captures: usize,
+    keys: Vec<String>,
 }
 
 /// One payload of all batches, behind those of all other requests.
@@ -55,12 +57,13 @@ pub(super) fn merge(captures: Vec<Capture>) -> Result<Vec<Payload>, MergeError> 
     let (batches, others): (Vec<_>, Vec<_>) = captures.into_iter().partition(|capture| capture.route == Route::Sync);
     let mut payloads: Vec<_> = others.into_iter().map(Payload::from).collect();
     let Some(first) = batches.first() else { return Ok(payloads) };
-    let (at, key) = (first.at, key(&batches));
+    let at = first.at;
     let mut merged = Merged::default();
     for capture in &batches {
         merged.add(capture).map_err(|text| MergeError { place: capture.place.clone(), text })?;
     }
     let (body, origins) = merged.finish();
+    let key = key(&origins);
     payloads.push(Payload {
         source: Source::Merged(origins),
         route: Route::Sync,
@@ -72,12 +75,11 @@ pub(super) fn merge(captures: Vec<Capture>) -> Result<Vec<Payload>, MergeError> 
 }
 
 /// The key of the merged batch: the same for the same captures, whenever they are merged.
-fn key(batches: &[Capture]) -> String {
-    let mut seen = HashSet::new();
+fn key(origins: &Origins) -> String {
     let mut digest = Sha256::new();
-    for capture in batches.iter().filter(|capture| seen.insert(&capture.key)) {
+    for key in origins.keys() {
         // A key holds no line break.
-        digest.update(format!("{}\n", capture.key));
+        digest.update(format!("{key}\n"));
     }
     let digits: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     format!("replay-batch-{digits}")
@@ -88,7 +90,7 @@ struct Merged {
     lists: [Vec<Value>; 5],
     client: Option<Value>,
     origins: Origins,
-    /// The batches that are in it, by their keys.
+    /// The batches that are in it by their keys, with plain numbers.
     bodies: HashMap<String, (Place, Value)>,
     /// Items that earlier captures have sold or deleted, by what they are called.
     settled: HashMap<String, Place>,
@@ -104,7 +106,8 @@ impl Merged {
             return Ok(());
         }
         let mut lists = self.lists_of(body)?;
-        rename(self.origins.captures, &mut lists);
+        // Counted without retries, so that the same batches get the same names, however often they stand there.
+        rename(self.origins.keys.len(), &mut lists);
         self.check_order(&capture.place, &lists)?;
         for (list, operations) in lists.into_iter().enumerate() {
             let places = (0..operations.len()).map(|index| (capture.place.clone(), index));
@@ -114,14 +117,18 @@ impl Merged {
         Ok(())
     }
 
-    /// Whether the batch is there already: phones keep what they send again. A key stands for one batch only.
+    /// Whether the batch is there already: phones keep what they send again. A key stands for one batch only, however
+    /// its numbers are spelled.
     fn holds(&mut self, capture: &Capture, body: &Value) -> Result<bool, String> {
+        let mut body = body.clone();
+        plain_numbers(&mut body);
         match self.bodies.get(&capture.key) {
             None => {
-                self.bodies.insert(capture.key.clone(), (capture.place.clone(), body.clone()));
+                self.origins.keys.push(capture.key.clone());
+                self.bodies.insert(capture.key.clone(), (capture.place.clone(), body));
                 Ok(false)
             }
-            Some((_, known)) if known == body => Ok(true),
+            Some((_, known)) if *known == body => Ok(true),
             Some((place, _)) => Err(format!("its requestId {} stands for another body at {place}", capture.key)),
         }
     }
@@ -196,6 +203,11 @@ impl Origins {
     /// How many captures were merged.
     pub(super) fn captures(&self) -> usize {
         self.captures
+    }
+
+    /// The requestIds of the captures, each once.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(String::as_str)
     }
 
     /// The capture of an operation, and the JSON pointer in its own body, for one into the merged batch.
@@ -282,4 +294,112 @@ fn reference_text(value: &Value) -> Option<String> {
         _ => return None,
     };
     (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn capture(entry: usize, body: Value) -> Capture {
+        let place = Place { file: Path::new("q.json").into(), line: entry, entry };
+        let (key, body) = (format!("key-{entry}"), body.to_string().into());
+        Capture { place, route: Route::Sync, at: chrono::DateTime::UNIX_EPOCH, key, body }
+    }
+
+    fn merge_all(bodies: &[Value]) -> Result<Payload, String> {
+        let captures = bodies.iter().enumerate().map(|(index, body)| capture(index + 1, body.clone())).collect();
+        merge(captures).map(|mut payloads| payloads.remove(0)).map_err(|error| error.to_string())
+    }
+
+    fn merged(bodies: &[Value]) -> Value {
+        serde_json::from_slice(&merge_all(bodies).unwrap().body).unwrap()
+    }
+
+    #[test]
+    fn aliases_that_captures_share_stay_apart() {
+        let sale = |name: &str| {
+            json!({
+                "item": {"create": [{"_id": 1, "name": name}], "update": [{"_id": "1", "price": 2}], "delete": [1.0]},
+                "invoice": {"create": [{"_id": 1, "products": [{"productId": 1}, {"productId": "stored"}]}]},
+                "payment": {"create": [{"_id": 1, "invoiceId": 1}, {"invoiceId": 2}]},
+            })
+        };
+        let batch = merged(&[sale("Tea"), sale("Bun")]);
+        let name = |pointer: &str| batch.pointer(pointer).unwrap().clone();
+        for (capture, other) in [(0, 1), (1, 0)] {
+            let made = name(&format!("/item/create/{capture}/_id"));
+            assert_ne!(made, name(&format!("/item/create/{other}/_id")));
+            assert_eq!(made, name(&format!("/item/update/{capture}/_id")));
+            assert_eq!(made, name(&format!("/item/delete/{capture}")));
+            assert_eq!(made, name(&format!("/invoice/create/{capture}/products/0/productId")));
+            let bill = name(&format!("/invoice/create/{capture}/_id"));
+            assert_eq!(bill, name(&format!("/payment/create/{}/invoiceId", 2 * capture)));
+        }
+        assert_eq!(name("/invoice/create/0/products/1/productId"), "stored");
+        assert_eq!(name("/payment/create/1/invoiceId"), 2);
+    }
+
+    #[test]
+    fn an_alias_that_two_creates_share_stays_ambiguous() {
+        let batch = merged(&[json!({"item": {"create": [{"_id": 7}, {"_id": "7"}], "delete": [7]}})]);
+        assert_eq!(batch["item"]["create"][0]["_id"], batch["item"]["create"][1]["_id"]);
+        assert_eq!(batch["item"]["create"][0]["_id"], batch["item"]["delete"][0]);
+    }
+
+    #[test]
+    fn problems_lead_back_to_their_captures() {
+        let batch = json!({"payment": {"create": [{"amount": 1}, {"amount": 2}]}});
+        let payload = merge_all(&[json!({}), batch.clone(), batch]).unwrap();
+        let (place, path) = payload.origin("/payment/create/3/amount");
+        assert_eq!((place.unwrap().entry, path.as_str()), (3, "/payment/create/1/amount"));
+        assert_eq!(payload.origin("/payment/create").0, None);
+        assert_eq!(payload.captures(), 3);
+    }
+
+    #[test]
+    fn a_change_of_what_an_earlier_capture_has_sold_or_deleted_is_refused() {
+        let made = json!({"item": {"create": [{"_id": 1, "localId": "tea"}]}, "invoice": {"create": [{"products": [{"productId": 1}]}]}});
+        let changed = json!({"item": {"update": [{"_id": "tea", "price": 2}]}});
+        let told = merge_all(&[made, changed.clone()]).unwrap_err();
+        assert!(
+            told.starts_with("q.json:2 (entry 2): in one batch its change of item tea would come before"),
+            "{told}"
+        );
+        let deleted = json!({"item": {"delete": ["tea"]}});
+        assert!(merge_all(&[deleted.clone(), changed.clone()]).is_err());
+        assert!(merge_all(&[changed, deleted]).is_ok());
+    }
+
+    #[test]
+    fn a_retry_is_merged_once_and_another_body_under_its_key_is_refused() {
+        let body = json!({"item": {"create": [{"_id": 1, "name": "Tea", "price": 2}]}});
+        let again = json!({"item": {"create": [{"price": 2.0, "name": "Tea", "_id": 1}]}});
+        let other = || capture(2, body.clone());
+        let once = merge(vec![capture(1, body.clone()), other()]).unwrap().remove(0);
+        let twice = merge(vec![capture(1, body.clone()), capture(1, again), other()]).unwrap().remove(0);
+        assert_eq!((once.body, once.key), (twice.body, twice.key));
+        let told = merge(vec![capture(1, body.clone()), capture(1, json!({}))]).unwrap_err().to_string();
+        assert!(told.contains("its requestId key-1 stands for another body at q.json:1 (entry 1)"), "{told}");
+    }
+
+    #[test]
+    fn what_cannot_be_merged_is_refused_and_named() {
+        let client = |digit: &str| json!({"clientId": digit.repeat(24)});
+        for (bodies, named) in [
+            (vec![json!({"invoice": {"update": [{}]}})], "its list invoice.update cannot be merged"),
+            (vec![json!({"item": []})], "its member item cannot be merged"),
+            (vec![json!({"order": {}})], "its member order cannot be merged"),
+            (vec![json!([])], "its body is not an object"),
+            (vec![client("a"), client("b")], "it is of client"),
+        ] {
+            let told = merge_all(&bodies).unwrap_err();
+            assert!(told.contains(named) && told.ends_with("without --batch"), "{told}");
+        }
+        let empty = merged(&[json!({"since": "x", "data": "none", "item": null}), client("a"), client("a")]);
+        assert_eq!(empty, client("a"));
+    }
 }

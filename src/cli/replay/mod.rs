@@ -8,6 +8,7 @@ mod books;
 mod canonical;
 mod capture;
 mod courier;
+mod guard;
 mod merge;
 mod outcome;
 mod payload;
@@ -39,8 +40,9 @@ pub(super) struct Arguments {
     /// folders in it)
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Merge all captures of a sync into one batch, with a key of their requestIds. Aliases are renamed; captures that would
-    /// mean something else in one batch are refused. Do not mix with a replay without it: the keys differ
+    /// Merge all captures of a sync into one batch, under a key made of their requestIds. Aliases are renamed. Captures that
+    /// would mean something else in one batch are refused, and so are those that were applied one by one before. (Not the
+    /// other way round: what was sent with --batch must not be sent without it)
     #[arg(long)]
     batch: bool,
     /// Send all again afterwards, and check that nothing doubled: each is answered from its receipt, and the dataset stays

@@ -55,6 +55,8 @@ pub(super) struct Told {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     #[serde(skip_serializing)]
+    success: Option<bool>,
+    #[serde(skip_serializing)]
     valid: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
@@ -116,8 +118,8 @@ impl Outcome {
 
 /// What an answer means, and what it says.
 fn judge(route: Route, answer: &Answer) -> (Verdict, Told) {
-    let Ok(mut told) = serde_json::from_slice::<Told>(&answer.body) else {
-        let message = "the answer is not of this API: its body is not the JSON that it should be".to_owned();
+    let Some(mut told) = Told::read(route, answer) else {
+        let message = "the answer is not one of this API; is --url that of its server?".to_owned();
         let told = Told { message: Some(message), request_id: answer.request_id.clone(), ..Told::default() };
         let verdict = if answer.is_ok() || answer.asks_to_come_again() { Verdict::Unsettled } else { Verdict::Refused };
         return (verdict, told);
@@ -129,7 +131,7 @@ fn judge(route: Route, answer: &Answer) -> (Verdict, Told) {
         Route::Validate if told.valid == Some(false) => Verdict::Refused,
         Route::Validate => Verdict::Valid,
         Route::Sync if answer.replayed => Verdict::Replayed,
-        Route::Sync if told.summary.is_none_or(|summary| summary == Summary::default()) => Verdict::Pulled,
+        Route::Sync if told.summary == Some(Summary::default()) => Verdict::Pulled,
         Route::Sync => Verdict::Applied,
         Route::Ready | Route::Reconcile => Verdict::Answered,
     };
@@ -138,6 +140,20 @@ fn judge(route: Route, answer: &Answer) -> (Verdict, Told) {
         (told.code, told.message) = (Some(first.code.clone()), Some(first.message.clone()));
     }
     (verdict, told)
+}
+
+impl Told {
+    /// What an answer of this API says; `None` if it is not one.
+    fn read(route: Route, answer: &Answer) -> Option<Self> {
+        let told: Self = serde_json::from_slice(&answer.body).ok()?;
+        let tells_all = !answer.is_ok()
+            || match route {
+                Route::Sync => told.summary.is_some(),
+                Route::Validate => told.valid.is_some(),
+                Route::Ready | Route::Reconcile => true,
+            };
+        (told.success == Some(answer.is_ok()) && tells_all).then_some(told)
+    }
 }
 
 impl Verdict {
@@ -208,5 +224,40 @@ impl fmt::Display for Summary {
         let told: Vec<_> =
             some.map(|(count, one, many)| format!("{count} {}", if count == 1 { one } else { many })).collect();
         f.write_str(&if told.is_empty() { "nothing".to_owned() } else { told.join(", ") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(route: Route, status: u16, replayed: bool, body: &str) -> Verdict {
+        let body = body.to_owned().into();
+        let answer = Answer { status, replayed, retry_after: None, request_id: None, body };
+        Outcome::of(route, Ok(answer), 1, Duration::ZERO).verdict
+    }
+
+    #[test]
+    fn an_answer_is_judged_by_what_it_says() {
+        let one = r#"{"success": true, "summary": {"itemsCreated": 1}, "data": {}}"#;
+        let none = r#"{"success": true, "summary": {"itemsCreated": 0}}"#;
+        let error = r#"{"success": false, "code": "batch_rejected", "errors": []}"#;
+        assert_eq!(verdict(Route::Sync, 200, false, one), Verdict::Applied);
+        assert_eq!(verdict(Route::Sync, 200, true, one), Verdict::Replayed);
+        assert_eq!(verdict(Route::Sync, 200, false, none), Verdict::Pulled);
+        assert_eq!(verdict(Route::Sync, 422, false, error), Verdict::Refused);
+        assert_eq!(verdict(Route::Sync, 503, false, error), Verdict::Unsettled);
+        assert_eq!(verdict(Route::Ready, 200, false, r#"{"success": true}"#), Verdict::Answered);
+        assert_eq!(verdict(Route::Validate, 200, false, r#"{"success": true, "valid": true}"#), Verdict::Valid);
+        assert_eq!(verdict(Route::Validate, 200, false, r#"{"success": true, "valid": false}"#), Verdict::Refused);
+    }
+
+    #[test]
+    fn an_answer_of_something_else_settles_nothing() {
+        for body in ["", "<html>", "{}", r#"{"success": true}"#, r#"{"success": false, "summary": {}}"#] {
+            assert_eq!(verdict(Route::Sync, 200, false, body), Verdict::Unsettled, "{body}");
+        }
+        assert_eq!(verdict(Route::Sync, 404, false, "<html>"), Verdict::Refused);
+        assert_eq!(verdict(Route::Sync, 502, false, "<html>"), Verdict::Unsettled);
     }
 }

@@ -55,6 +55,13 @@ impl Report {
         is_sent && is_expected && self.findings().next().is_none()
     }
 
+    /// Whether captures were tried one by one, and some refused perhaps for what those before them would have done.
+    pub(super) fn are_refused_for_their_order(&self, payloads: &[Payload]) -> bool {
+        let is_alone = |payload: &Payload| matches!(payload.source, Source::Capture(_));
+        let is_refused = |outcome: &Outcome| outcome.verdict == Verdict::Refused;
+        self.is_dry && payloads.len() > 1 && payloads.iter().all(is_alone) && self.first.iter().any(is_refused)
+    }
+
     /// What should not be, each in a line, beside refused payloads and another dataset than expected.
     pub(super) fn findings(&self) -> impl Iterator<Item = &str> {
         let again = self.again.iter().flat_map(|again| &again.findings);

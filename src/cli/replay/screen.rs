@@ -5,9 +5,10 @@ use std::io::Write as _;
 
 use chrono::SecondsFormat;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
 
 use super::courier::Courier;
-use super::outcome::{Outcome, Verdict};
+use super::outcome::{Outcome, Summary, Verdict};
 use super::payload::{Payload, Source};
 use super::report::{Comparison, Report, milliseconds, totals};
 use super::twice::Again;
@@ -27,7 +28,7 @@ impl Screen {
     pub(super) async fn show_pass(self, courier: &Courier, payloads: &[Payload], doing: &'static str) -> Vec<Outcome> {
         // Hidden by itself if standard error is no terminal.
         let bar = ProgressBar::new(payloads.len() as u64).with_style(style()).with_message(doing);
-        bar.suspend(|| self.line(HEAD));
+        bar.suspend(|| self.line(&format!("{doing}\n{HEAD}")));
         let tell = |place: usize, outcome: &Outcome| {
             let row = row(place, &payloads[place], outcome);
             bar.suspend(|| self.line(&row));
@@ -45,11 +46,14 @@ impl Screen {
             return;
         }
         self.line(&table("", &report.first));
-        if let Some(again) = &report.again {
+        if let Some(again) = report.again.as_ref().filter(|again| !again.outcomes.is_empty()) {
             self.line(&second_time(again));
         }
         if let Some(comparison) = &report.comparison {
             comparison_lines(comparison).iter().for_each(|line| self.line(line));
+        }
+        if report.are_refused_for_their_order(payloads) {
+            self.line("\nnote: none of the captures sees what those before it would do; --batch tries them together");
         }
         report.findings().for_each(|finding| self.line(&format!("wrong: {finding}")));
     }
@@ -62,12 +66,14 @@ impl Screen {
 }
 
 /// Results go to standard output. Whoever has closed it does not want them; what is being sent is sent all the same.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+fn say(lines: &str) {
+    // Servers repeat what phones say, and a terminal obeys control characters.
+    let lines = lines.replace(|letter: char| letter.is_control() && letter != '\n', "\u{fffd}");
+    let _ = writeln!(std::io::stdout(), "{lines}");
 }
 
 fn style() -> ProgressStyle {
-    const TEMPLATE: &str = "{msg} {wide_bar} {pos}/{len} in {elapsed}";
+    const TEMPLATE: &str = "{msg} {bar:40} {pos}/{len} in {elapsed}";
     ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
@@ -85,11 +91,33 @@ fn row(place: usize, payload: &Payload, outcome: &Outcome) -> String {
         result(payload, outcome)
     );
     for problem in &outcome.told.errors {
-        let (capture, path) = payload.origin(&problem.path);
-        let capture = capture.map_or_else(String::new, |place| format!("{place} "));
-        let _ = write!(row, "\n      {capture}{path}: {}: {}", problem.code, problem.message);
+        row.push_str(&remark(payload, &problem.path, &problem.code, &problem.message));
+    }
+    // What a receipt says was said the first time.
+    if outcome.verdict != Verdict::Replayed {
+        row.push_str(&warnings(payload, &outcome.told.warnings));
     }
     row
+}
+
+fn warnings(payload: &Payload, warnings: &[Value]) -> String {
+    const MOST: usize = 10;
+    let mut lines = String::new();
+    for warning in warnings.iter().take(MOST) {
+        let text = |name: &str| warning.get(name).and_then(Value::as_str).unwrap_or_default();
+        lines.push_str(&remark(payload, text("path"), &format!("warning {}", text("code")), text("message")));
+    }
+    if warnings.len() > MOST {
+        let _ = write!(lines, "\n      and {} warnings more: see --json", warnings.len() - MOST);
+    }
+    lines
+}
+
+/// A line below a payload's.
+fn remark(payload: &Payload, pointer: &str, code: &str, message: &str) -> String {
+    let (capture, path) = payload.origin(pointer);
+    let capture = capture.map_or_else(String::new, |place| format!("{place} "));
+    format!("\n      {capture}{path}: {code}: {message}")
 }
 
 /// Keys are long and differ where they begin.
@@ -129,7 +157,7 @@ fn plural(count: usize, noun: &str) -> Option<String> {
 /// The totals of a pass, a line for each verdict.
 fn table(title: &str, outcomes: &[Outcome]) -> String {
     let mut table = format!("\n{title:10}  payloads");
-    for (_, _, name) in outcomes.first().map(Outcome::summary).unwrap_or_default().counts() {
+    for (_, _, name) in Summary::default().counts() {
         let _ = write!(table, "  {name:>9}");
     }
     table.push_str("  slowest ms");

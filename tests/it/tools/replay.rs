@@ -1,0 +1,427 @@
+//! `viveka-sync replay`: what it sends, what it says, and what it ends with.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{Engine, Phone, Server, Setup, TEST_SECRET, on_every_engine};
+
+/// What a run ended with and printed.
+struct Run {
+    code: i32,
+    printed: String,
+    error: String,
+}
+
+impl Run {
+    /// Runs the program with nothing but these settings.
+    fn new(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_viveka-sync"));
+        program.arg("replay").args(arguments).env_clear().envs(settings.iter().copied());
+        let Output { status, stdout, stderr } = program.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: status.code().unwrap(), printed: text(stdout), error: text(stderr) }
+    }
+
+    /// Replays for a phone.
+    fn of(phone: &Phone, arguments: &[&str]) -> Self {
+        Self::new(&[&["--url", &phone.url], arguments].concat(), &[("TOKEN", &phone.token)])
+    }
+
+    /// The JSON that it printed, which must go with this exit code.
+    #[track_caller]
+    fn json(&self, code: i32) -> Value {
+        assert_eq!(self.code, code, "{}{}", self.printed, self.error);
+        let report: Value = serde_json::from_str(&self.printed).unwrap();
+        assert_eq!(report["ok"], json!(code == 0), "{report}");
+        report
+    }
+
+    /// The one line that it refused with.
+    #[track_caller]
+    fn refusal(&self) -> &str {
+        assert_eq!((self.code, self.printed.as_str()), (2, ""), "{}", self.error);
+        assert_eq!(self.error.lines().count(), 1, "{}", self.error);
+        &self.error
+    }
+}
+
+fn queue(name: &str) -> String {
+    format!("{}/fixtures/queues/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A member of each payload of a pass.
+fn each(pass: &Value, member: &str) -> Vec<Value> {
+    pass["payloads"].as_array().unwrap().iter().map(|payload| payload[member].clone()).collect()
+}
+
+/// A folder with captures of batches, in their order.
+struct Captures {
+    folder: TempDir,
+}
+
+impl Captures {
+    fn of(batches: &[Value]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (index, body) in batches.iter().enumerate() {
+            let capture = json!({
+                "endpoint": "/api/sync", "method": "POST", "body": body, "requestId": format!("request-{index}"),
+                "timestamp": 1_736_656_200_000_i64 + index as i64,
+            });
+            std::fs::write(folder.path().join(format!("{index}.json")), capture.to_string()).unwrap();
+        }
+        Self { folder }
+    }
+
+    fn path(&self) -> &str {
+        self.folder.path().to_str().unwrap()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+fn item(name: &str) -> Value {
+    json!({"item": {"create": [{"_id": 1, "name": name, "price": 10, "stock": 5}]}})
+}
+
+/// A sale of an item that is made in the same batch, without local ids: sent under another key it doubles.
+fn sale(name: &str) -> Value {
+    let mut batch = item(name);
+    batch["invoice"] = json!({"create": [{"_id": 1, "products": [{"productId": 1, "quantity": 2}]}]});
+    batch["payment"] = json!({"create": [{"invoiceId": 1, "amount": 20}]});
+    batch
+}
+
+on_every_engine! {
+    fn a_day_is_sent_twice_and_is_in_the_books_once(server: &Server) {
+        let phone = Phone::new(server);
+        let run = Run::of(&phone, &[&queue("day.json"), "--twice", "--expect", &queue("expected/day.json"), "--json"]);
+        let report = run.json(0);
+        assert_eq!(each(&report, "result"), ["answered", "applied", "applied", "applied", "pulled"]);
+        let again = &report["again"];
+        assert_eq!(each(again, "result"), ["answered", "replayed", "replayed", "replayed", "pulled"]);
+        assert_eq!((&again["books"]["unchanged"], &again["books"]["revisionAfter"]), (&json!(true), &json!(3)));
+        assert_eq!(report["expected"]["equal"], json!(true));
+        assert_eq!(report["totals"]["applied"]["summary"]["invoicesCreated"], json!(3));
+        assert_eq!(phone.pull().expect_ok()["revision"], json!(3));
+    }
+
+    fn one_batch_leaves_the_same_books(server: &Server) {
+        let phone = Phone::new(server);
+        let arguments = [&queue("day.json"), "--batch", "--expect", &queue("expected/day.json"), "--twice", "--json"];
+        let report = Run::of(&phone, &arguments).json(0);
+        assert_eq!(each(&report, "result"), ["answered", "applied"]);
+        assert_eq!(each(&report, "captures"), [1, 4]);
+        assert_eq!(each(&report["again"], "result"), ["answered", "replayed"]);
+        assert_eq!(each(&Run::of(&phone, &arguments).json(0), "result"), ["answered", "replayed"]);
+        assert_eq!(phone.pull().expect_ok()["revision"], json!(1));
+    }
+}
+
+fn phone() -> Phone {
+    Phone::new(Engine::Embedded.server())
+}
+
+#[test]
+fn stale_retries_are_replayed_and_repacked_queues_known() {
+    let report = Run::of(&phone(), &[&queue("evening.jsonl"), "--twice", "--json"]).json(0);
+    // In the order of time: the file holds the retries of the first capture further down.
+    assert_eq!(each(&report, "line"), [1, 4, 2, 3, 5, 6, 7]);
+    let results = ["applied", "replayed", "applied", "applied", "replayed", "pulled", "replayed"];
+    assert_eq!(each(&report, "result"), results);
+    assert_eq!(report["payloads"][2]["answer"]["summary"]["alreadyApplied"], json!(2));
+    assert_eq!(report["payloads"][3]["answer"]["warnings"][0]["path"], json!("/item/update/0/barcode"));
+
+    let batch = Run::of(&phone(), &[&queue("evening.jsonl"), "--batch"]);
+    assert!(batch.refusal().contains("evening.jsonl:3 (entry 3): in one batch its change of item"), "{}", batch.error);
+}
+
+#[test]
+fn what_is_refused_is_told_and_the_rest_is_sent() {
+    let phone = phone();
+    let report = Run::of(&phone, &[&queue("counter"), "--json"]).json(1);
+    assert_eq!(each(&report, "result"), ["applied", "refused", "applied", "refused", "refused"]);
+    assert_eq!(each(&report, "status"), [200, 422, 200, 422, 400]);
+    let codes: Vec<_> = each(&report, "answer").into_iter().map(|answer| answer["code"].clone()).collect();
+    assert_eq!(
+        codes[1..],
+        [json!("batch_rejected"), json!(null), json!("idempotency_key_reused"), json!("malformed_json")]
+    );
+    let problem = &report["payloads"][1]["errors"][0];
+    assert_eq!((&problem["path"], &problem["code"]), (&json!("/payment/create/0/amount"), &json!("exceeds_balance")));
+    assert!(problem["capture"].as_str().unwrap().ends_with("02-overpaid.json:1 (entry 1)"), "{problem}");
+    assert_eq!(phone.pull().expect_ok()["revision"], json!(2));
+}
+
+#[test]
+fn people_read_a_line_for_each_payload_and_a_table() {
+    let run = Run::of(&phone(), &[&queue("counter"), "--twice"]);
+    assert_eq!((run.code, run.error.as_str()), (1, ""));
+    for told in [
+        "sync_1736744400_a1                    200",
+        "applied: 1 new item, 1 invoice (revision 1)",
+        "refused, batch_rejected: Payment exceeds outstanding balance",
+        "02-overpaid.json:1 (entry 1) /payment/create/0/amount: exceeds_balance: Payment exceeds outstanding balance",
+        "replayed: 1 payment (revision 2)",
+        "\nrefused            3",
+        "nothing doubled: revision 2 and all 3 records are as they were",
+    ] {
+        assert!(run.printed.contains(told), "{told:?} is not in\n{}", run.printed);
+    }
+    assert!(!run.printed.contains('\u{1b}'), "{}", run.printed);
+
+    let warned = Run::of(&phone(), &[&queue("evening.jsonl"), "--twice"]);
+    let line =
+        "evening.jsonl:3 (entry 3) /item/update/0/barcode: warning unknown_field: Unknown field ignored: barcode";
+    assert_eq!((warned.code, warned.printed.matches(line).count()), (0, 1), "{}", warned.printed);
+}
+
+#[test]
+fn a_merged_batch_keeps_aliases_apart_and_says_whose_problem_it_is() {
+    let phone = phone();
+    let captures = Captures::of(&[sale("Tea"), sale("Bun")]);
+    Run::of(&phone, &[captures.path(), "--batch", "--json"]).json(0);
+    let data = &phone.pull().expect_ok()["data"];
+    let sold = |at: usize| &data["invoices"][at]["products"][0]["itemName"];
+    assert_eq!((sold(0), sold(1)), (&json!("Tea"), &json!("Bun")));
+    assert_eq!(data["payments"][1]["invoiceId"], data["invoices"][1]["_id"]);
+
+    let mut overpaid = sale("Oil");
+    overpaid["payment"]["create"][0]["amount"] = json!(21);
+    let captures = Captures::of(&[item("Salt"), overpaid]);
+    let report = Run::of(&self::phone(), &[captures.path(), "--batch", "--json"]).json(1);
+    let problem = &report["payloads"][0]["errors"][0];
+    assert!(problem["capture"].as_str().unwrap().ends_with("1.json:1 (entry 1)"), "{problem}");
+    assert_eq!(problem["path"], json!("/payment/create/0/amount"));
+}
+
+#[test]
+fn what_was_applied_one_by_one_is_not_applied_again_in_a_batch() {
+    let phone = phone();
+    let captures = Captures::of(&[sale("Tea"), sale("Bun")]);
+    Run::of(&phone, &[captures.file("1.json").to_str().unwrap(), "--json"]).json(0);
+    let report = Run::of(&phone, &[captures.path(), "--batch", "--json"]).json(1);
+    assert_eq!(report["payloads"][0]["answer"]["code"], json!("applied_one_by_one"));
+    assert_eq!(phone.pull().expect_ok()["revision"], json!(1));
+}
+
+#[test]
+fn a_dry_run_applies_nothing() {
+    let phone = phone();
+    let run = Run::of(&phone, &[&queue("day.json"), "--dry-run"]);
+    assert!(run.code == 1 && run.printed.contains("--batch tries them together"), "{}", run.printed);
+    let report = Run::of(&phone, &[&queue("day.json"), "--dry-run", "--batch", "--json"]).json(0);
+    assert_eq!(each(&report, "result"), ["skipped", "valid"]);
+    assert_eq!(report["payloads"][1]["answer"]["summary"]["invoicesCreated"], json!(3));
+    assert_eq!(phone.pull().expect_ok()["revision"], json!(0));
+    for other in ["--twice", "--save=file", "--expect=file"] {
+        assert_eq!(Run::of(&phone, &[&queue("day.json"), "--dry-run", other]).code, 2);
+    }
+}
+
+#[test]
+fn another_dataset_than_expected_is_shown_as_a_difference() {
+    let captures = Captures::of(&[sale("Tea")]);
+    let saved = captures.file("saved.txt");
+    Run::of(&phone(), &[captures.path(), "--save", saved.to_str().unwrap(), "--json"]).json(0);
+    let expecting = [captures.path(), "--expect", saved.to_str().unwrap()];
+    let same = Run::of(&phone(), &expecting);
+    assert!(same.code == 0 && same.printed.contains("the dataset is as expected in "), "{}", same.printed);
+
+    let other = phone();
+    other.sync(&item("Bun")).expect_ok();
+    let different = Run::of(&other, &expecting);
+    assert_eq!(different.code, 1);
+    assert!(different.printed.contains("\n+      \"name\": \"Bun\","), "{}", different.printed);
+    let missing = different.printed.lines().find(|line| line.starts_with('-') && !line.starts_with("---"));
+    assert_eq!(missing, None, "{}", different.printed);
+
+    // A whole answer will do as well.
+    std::fs::write(&saved, other.pull().bytes).unwrap();
+    let folder = captures.path();
+    Run::of(&other, &[folder, "--expect", saved.to_str().unwrap(), "--json"]).json(0);
+}
+
+#[test]
+fn wrong_input_is_named_and_nothing_is_sent() {
+    let phone = phone();
+    let captures = Captures::of(&[item("Tea"), item("Bun")]);
+    let second = captures.file("1.json");
+    let text = std::fs::read_to_string(&second).unwrap();
+    for (damaged, told) in [
+        (text.replace("/api/sync", "/api/orders"), "1.json:1 (entry 1): endpoint must be one of "),
+        (text.replace("POST", "PATCH"), "1.json:1 (entry 1): method must be POST, not \"PATCH\""),
+        (text.replace("\"requestId\"", "\"id\""), "1.json:1 (entry 1): requestId is missing"),
+        (format!("[{text},\n{{"), "1.json:2 (entry 2): not JSON: EOF while parsing an object in column"),
+    ] {
+        std::fs::write(&second, damaged).unwrap();
+        let run = Run::of(&phone, &[captures.path()]);
+        assert!(run.refusal().contains(told), "{} is not {told}", run.error);
+    }
+    std::fs::write(&second, text).unwrap();
+    for (arguments, told) in [
+        (&["nowhere"][..], "cannot read nowhere"),
+        (&[captures.path(), "--expect", "nowhere"], "cannot read nowhere"),
+        (&[captures.path(), "--expect", captures.file("0.json").to_str().unwrap()], "it has no list items"),
+        (&[captures.path(), "--url", "localhost:10000"], "--url"),
+        (&[captures.path(), "--timeout", "0"], "--timeout"),
+        (&[], "required"),
+    ] {
+        let run = Run::new(&[&["--token", &phone.token], arguments].concat(), &[]);
+        assert!(run.refusal().contains(told), "{} is not {told}", run.error);
+    }
+    assert_eq!(phone.pull().expect_ok()["revision"], json!(0));
+}
+
+#[test]
+fn a_client_of_the_local_server_needs_no_token() {
+    let setup = Setup::embedded().without("JWT_SECRET");
+    let server = Server::start(&setup);
+    let captures = Captures::of(&[item("Tea")]);
+    let data = setup.directory().to_str().unwrap();
+    let client = ["--client", "64b0000000000000000000c1", "--url", &server.url(), captures.path()];
+    assert_eq!(Run::new(&client, &[("DATA_DIR", data)]).code, 0);
+
+    let nowhere = captures.file("none");
+    let run = Run::new(&client, &[("DATA_DIR", nowhere.to_str().unwrap())]);
+    assert!(run.refusal().contains("DATA_DIR holds no secret"), "{}", run.error);
+    assert!(!nowhere.exists(), "a tool that only reads made a data directory");
+
+    let shared = ["--url", &Engine::Embedded.server().url(), captures.path()];
+    let secret = [("JWT_SECRET", TEST_SECRET), ("TOKEN", "stale")];
+    assert_eq!(Run::new(&[&["--client", "64b0000000000000000000c2"], &shared[..]].concat(), &secret).code, 0);
+    assert!(Run::new(&[&["--client", "somebody"], &shared[..]].concat(), &secret).refusal().contains("24 hex digits"));
+    assert!(Run::new(&shared, &[]).refusal().contains("say who is calling"));
+    assert_eq!(Run::new(&shared, &[("TOKEN", "stale")]).code, 1);
+}
+
+#[test]
+fn what_a_phone_said_does_not_command_the_terminal() {
+    let captures = Captures::of(&[json!({"item": {"delete": ["\u{1b}[2Jgone"]}})]);
+    let run = Run::of(&phone(), &[captures.path()]);
+    assert!(run.code == 1 && run.printed.contains("Item not found for delete: \u{fffd}[2Jgone"), "{}", run.printed);
+}
+
+#[test]
+fn help_shows_no_secret_and_has_examples() {
+    let run = Run::new(&["--help"], &[("TOKEN", "keep-this-secret"), ("JWT_SECRET", "keep-this-secret")]);
+    assert!(run.code == 0 && run.printed.contains("Examples:") && run.printed.contains("requestId"), "{}", run.printed);
+    assert!(!run.printed.contains("keep-this-secret"), "{}", run.printed);
+}
+
+#[test]
+fn a_store_that_is_away_is_asked_again_and_what_follows_does_not_overtake() {
+    let server = Server::start(&Setup::embedded().env("MONGO_URL", "mongodb://127.0.0.1:1"));
+    let captures = Captures::of(&[item("Tea"), item("Bun")]);
+    let report = Run::of(&Phone::new(&server), &[captures.path(), "--retries", "1", "--twice", "--json"]).json(1);
+    assert_eq!(each(&report, "result"), ["unsettled", "unsent"]);
+    assert_eq!(
+        (each(&report, "status"), each(&report, "attempts")),
+        (vec![json!(503), json!(null)], vec![json!(2), json!(0)])
+    );
+    assert_eq!(report["payloads"][0]["answer"]["code"], json!("store_unavailable"));
+    assert_eq!(report["again"]["payloads"], json!([]));
+}
+
+#[test]
+fn a_server_that_is_not_there_leaves_the_queue_unsettled() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let captures = Captures::of(&[item("Tea")]);
+    let url = format!("http://127.0.0.1:{port}");
+    let report = Run::new(&["--url", &url, captures.path(), "--retries", "0", "--json"], &[("TOKEN", "any")]).json(1);
+    assert_eq!(each(&report, "result"), ["unsettled"]);
+    assert!(report["payloads"][0]["answer"]["message"].as_str().unwrap().starts_with("cannot connect: "), "{report}");
+}
+
+#[test]
+fn a_way_that_loses_keys_is_caught_by_sending_twice() {
+    let phone = phone();
+    let url = line_that_loses_keys(&phone.url);
+    let captures = Captures::of(&[sale("Tea"), sale("Bun")]);
+    let run = ["--url", &url, captures.path(), "--twice", "--json"];
+    let report = Run::new(&run, &[("TOKEN", &phone.token)]).json(1);
+    assert_eq!(each(&report, "result"), ["applied", "applied"]);
+    let books = &report["again"]["books"];
+    assert_eq!(
+        (&books["unchanged"], &books["recordsBefore"], &books["recordsAfter"]),
+        (&json!(false), &json!(6), &json!(12))
+    );
+    let findings: Vec<_> = report["findings"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    assert_eq!(findings[0], "request-0 was applied first, and then not replayed but applied");
+    assert_eq!(findings[2], "the books changed the second time: revision 2 became 4, 6 records became 12");
+}
+
+#[test]
+fn a_lost_answer_is_asked_for_again_with_the_same_key() {
+    let phone = phone();
+    let url = line(&phone.url, |number, phone, server| {
+        let mut sent = (phone.try_clone().unwrap(), server.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut sent.0, &mut sent.1));
+        let (mut answers, mut answered) = (server, phone);
+        if number == 0 {
+            // The first answer comes this far, and no further.
+            answers.read_exact(&mut [0]).unwrap();
+            answered.shutdown(Shutdown::Both).unwrap();
+        } else {
+            let _ = std::io::copy(&mut answers, &mut answered);
+        }
+    });
+    let captures = Captures::of(&[sale("Tea")]);
+    let report = Run::new(&["--url", &url, captures.path(), "--json"], &[("TOKEN", &phone.token)]).json(0);
+    assert_eq!((each(&report, "result"), each(&report, "attempts")), (vec![json!("replayed")], vec![json!(2)]));
+    assert_eq!(phone.pull().expect_ok()["revision"], json!(1));
+}
+
+/// The URL of a line to a server that takes the idempotency key out of each request, as a careless proxy does.
+fn line_that_loses_keys(server: &str) -> String {
+    line(server, |_, phone, server| {
+        let (mut answers, mut answered) = (server.try_clone().unwrap(), phone.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut answers, &mut answered));
+        forward(phone, server);
+    })
+}
+
+/// The URL of a line to a server: what happens on its connections is told by their number, and their two ends.
+fn line(server: &str, carry: impl Fn(usize, TcpStream, TcpStream) + Copy + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = server.trim_start_matches("http://").to_owned();
+    std::thread::spawn(move || {
+        for (number, phone) in listener.incoming().map_while(Result::ok).enumerate() {
+            let server = TcpStream::connect(&server).unwrap();
+            std::thread::spawn(move || carry(number, phone, server));
+        }
+    });
+    url
+}
+
+/// Passes on what a phone sends. The name of the header is replaced by one of the same length.
+fn forward(mut phone: TcpStream, mut server: TcpStream) {
+    const KEY: &[u8] = b"x-idempotency-key";
+    const OTHER: &[u8] = b"x-idempotency-nil";
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(length @ 1..) = phone.read(&mut buffer) {
+        let sent = &mut buffer[..length];
+        if let Some(at) = sent.windows(KEY.len()).position(|window| window.eq_ignore_ascii_case(KEY)) {
+            sent[at..at + KEY.len()].copy_from_slice(OTHER);
+        }
+        server.write_all(sent).unwrap();
+    }
+    let _ = server.shutdown(Shutdown::Both);
+}
+
+#[test]
+fn the_readme_of_the_queues_names_each_of_them() {
+    let folder = queue("");
+    let readme = std::fs::read_to_string(Path::new(&folder).join("README.md")).unwrap();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(name == "README.md" || readme.contains(&name), "{name} is not in the README");
+    }
+}
