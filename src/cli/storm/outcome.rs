@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::audit::{Findings, LookedAt, Problems};
 use super::ledger::Fate;
 use super::load::{Done, Ended};
-use super::measure::{Latency, Limit, Point, QUANTILES, Quantiles, Usage};
+use super::measure::{InTime, Latency, Limit, Point, QUANTILES, Quantiles, Usage};
 
 /// Everything that is told of a storm. Its JSON is what `--json` prints.
 #[derive(Debug, Serialize)]
@@ -100,7 +100,7 @@ pub struct Syncs {
     pub open: u64,
     /// Due, and not begun when the load ended, as their phones were still busy.
     pub due_and_not_begun: u64,
-    /// Acknowledged, each second of the load.
+    /// Acknowledged, each second of the load; not what was still under way when it ended.
     pub per_second: f64,
     /// Operations of these, each second.
     pub operations_per_second: f64,
@@ -154,7 +154,15 @@ impl Outcome {
     /// Puts a load and the audit of its books together.
     pub fn new(settings: Settings, server: ServerFacts, done: Done, findings: Findings) -> Self {
         let Done { tally, ledgers, not_begun, lasted, took, ended, usage } = done;
-        let seconds = lasted.as_secs_f64().max(0.001);
+        // A load that ends by the number of its syncs is over when they are.
+        let (counted, over) = match ended {
+            Ended::Syncs => {
+                let (syncs, answers) = (tally.syncs.count(), tally.answers());
+                (InTime { syncs, operations: tally.operations, answers }, took)
+            }
+            Ended::Duration | Ended::Interrupted => (tally.in_time, lasted),
+        };
+        let seconds = over.as_secs_f64().max(0.001);
         let ledgers: Vec<_> = ledgers.iter().flatten().collect();
         let count = |fate| ledgers.iter().map(|ledger| u64::from(ledger.count(fate))).sum();
         let per_second = |count: u64| (count as f64 / seconds * 10.0).round() / 10.0;
@@ -164,14 +172,14 @@ impl Outcome {
             refused: count(Fate::Refused),
             open: count(Fate::Open),
             due_and_not_begun: not_begun,
-            per_second: per_second(tally.syncs.count()),
-            operations_per_second: per_second(tally.operations),
+            per_second: per_second(counted.syncs),
+            operations_per_second: per_second(counted.operations),
             latency_ms: tally.syncs.quantiles(),
             quantiles_ms: curve(&tally.syncs),
         };
         let requests = Requests {
             answered: tally.answers(),
-            per_second: per_second(tally.answers()),
+            per_second: per_second(counted.answers),
             replayed: tally.replayed,
             hung_up: tally.hung_up,
             rebatched: tally.rebatched,

@@ -84,6 +84,14 @@ on_every_engine! {
         assert!((29..=31).contains(&(begun + not_begun)), "{begun} begun, {not_begun} not");
         assert_eq!(outcome["settings"]["batch"], "12:item=1,update=1,invoice=7,payment=3");
     }
+
+    /// Small batches of many phones of one shop: each is answered with its own receipt, whatever the others commit.
+    fn phones_of_one_shop_get_receipts_alone(server: &Server) {
+        let load = ["--clients", "1", "--phones-per-client", "12", "--syncs", "240", "--duration", "60s"];
+        let outcome = Run::on(server, &[&load[..], &["--batch", "till", "--data", "none", "--json"]].concat()).json(0);
+        assert_eq!(outcome["requests"]["codes"], json!({}), "{}", outcome["requests"]);
+        assert_eq!((count(&outcome, "/requests/answered"), count(&outcome, "/syncs/acknowledged")), (240, 240));
+    }
 }
 
 /// What somebody else does to the books while it storms is found: the audit looks at the server's books, not at its own.

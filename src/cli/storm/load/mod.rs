@@ -93,7 +93,7 @@ impl Load {
         let mut lag = Latency::new();
         let (tally, joined) = tokio::select! {
             () = lags(&mut lag) => unreachable!("it goes on for ever"),
-            both = watch_over(hears, working.boxed(), Tally::new(duration), begin, live) => both,
+            both = watch_over(hears, working.boxed(), Tally::new(duration), begin, &ended, live) => both,
         };
         let Joined { left, why, lasted } = joined;
         let not_begun = left.iter().flatten().map(|left| left.not_begun).sum();
@@ -197,6 +197,7 @@ async fn watch_over(
     mut working: BoxFuture<'_, Joined>,
     mut tally: Tally,
     begin: Instant,
+    ended: &CancellationToken,
     live: &mut Live,
 ) -> (Tally, Joined) {
     let mut events = Vec::new();
@@ -207,6 +208,7 @@ async fn watch_over(
                 if count > 0 {
                     tally.series.advance(begin.elapsed());
                 }
+                tally.is_over = ended.is_cancelled();
                 events.drain(..).for_each(|event| tally.take(event));
             }
             _ = ticks.tick() => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 pub use latency::{Latency, QUANTILES, Quantiles};
 pub use series::Point;
-pub use tally::Tally;
+pub use tally::{InTime, Tally};
 pub use usage::{Limit, Usage, Watch, lags};
 
 /// What a phone tells.

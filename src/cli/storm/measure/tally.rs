@@ -14,6 +14,10 @@ pub struct Tally {
     pub syncs: Latency,
     /// From when a request was sent to the end of its answer.
     pub requests: Latency,
+    /// What there was until the load ended, without what was still under way then.
+    pub in_time: InTime,
+    /// Whether the load has ended.
+    pub is_over: bool,
     /// Operations of acknowledged syncs.
     pub operations: u64,
     /// Answers by status.
@@ -34,6 +38,17 @@ pub struct Tally {
     pub series: Series,
 }
 
+/// What rates are made of.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InTime {
+    /// Acknowledged syncs.
+    pub syncs: u64,
+    /// Operations of these.
+    pub operations: u64,
+    /// Answers of any kind.
+    pub answers: u64,
+}
+
 /// More reasons for a failure than this are counted as others.
 const MOST_REASONS: usize = 20;
 
@@ -43,6 +58,8 @@ impl Tally {
         Self {
             syncs: Latency::new(),
             requests: Latency::new(),
+            in_time: InTime::default(),
+            is_over: false,
             operations: 0,
             statuses: BTreeMap::new(),
             codes: BTreeMap::new(),
@@ -57,6 +74,14 @@ impl Tally {
 
     /// Takes in what a phone tells.
     pub fn take(&mut self, event: Event) {
+        self.take_in(event);
+        if !self.is_over {
+            self.in_time =
+                InTime { syncs: self.syncs.count(), operations: self.operations, answers: self.requests.count() };
+        }
+    }
+
+    fn take_in(&mut self, event: Event) {
         match event {
             Event::Request { took, came } => self.request(took, came),
             Event::HungUp(requests) => self.hung_up += u64::from(requests),
