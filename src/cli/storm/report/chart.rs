@@ -17,6 +17,8 @@ pub struct Chart<'a> {
     pub logarithmic: bool,
     /// Names at places of the horizontal axis; numbers if there are none.
     pub names: Vec<(f64, String)>,
+    /// A place of the horizontal axis that has a meaning, and which.
+    pub mark: Option<(f64, &'a str)>,
     /// The lines.
     pub lines: Vec<Line<'a>>,
 }
@@ -86,6 +88,11 @@ impl Chart<'_> {
         let _ = write!(svg, r#"<path class="axis" d="M{LEFT} {TOP}V{:.1}H{:.1}"/>"#, HEIGHT - BOTTOM, WIDTH - RIGHT);
         svg.push_str(&text((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 5.0, "middle", self.across));
         svg.push_str(&text(6.0, 14.0, "start", self.up));
+        if let Some((value, what)) = self.mark {
+            let x = scales.x(value);
+            let _ = write!(svg, r#"<path class="mark" d="M{x:.1} {TOP}V{:.1}"/>"#, HEIGHT - BOTTOM);
+            svg.push_str(&text(x - 4.0, TOP + 10.0, "end", what));
+        }
         for line in &self.lines {
             let _ = write!(svg, r#"<path class="line {}" d="{}"/>"#, line.stroke.class(), scales.path(&line.points));
         }
@@ -236,7 +243,15 @@ mod tests {
 
     fn chart(points: Vec<(f64, Option<f64>)>, logarithmic: bool) -> String {
         let line = Line { name: "a<b", stroke: Stroke::Dashed, points };
-        let chart = Chart { title: "t\"t", across: "s", up: "ms", logarithmic, names: Vec::new(), lines: vec![line] };
+        let chart = Chart {
+            title: "t\"t",
+            across: "s",
+            up: "ms",
+            logarithmic,
+            names: Vec::new(),
+            mark: None,
+            lines: vec![line],
+        };
         chart.svg()
     }
 

@@ -96,6 +96,12 @@ fn line<'a>(outcome: &Outcome, name: &'a str, stroke: Stroke, of: impl Fn(&Point
     Line { name, stroke, points: outcome.series.iter().map(|point| (point.second, of(point))).collect() }
 }
 
+/// Where no more syncs were begun, if others were still under way for a while.
+fn end_of_load(outcome: &Outcome) -> Option<(f64, &'static str)> {
+    let was_long = outcome.seconds_until_all_were_done > outcome.seconds + 1.0;
+    was_long.then_some((outcome.seconds, "the load ends"))
+}
+
 fn throughput(outcome: &Outcome) -> String {
     let chart = Chart {
         title: "Throughput over time",
@@ -103,6 +109,7 @@ fn throughput(outcome: &Outcome) -> String {
         up: "each second",
         logarithmic: false,
         names: Vec::new(),
+        mark: end_of_load(outcome),
         lines: vec![
             line(outcome, "syncs acknowledged", Stroke::Solid, |point| Some(point.syncs_per_second)),
             line(outcome, "answers", Stroke::Dashed, |point| Some(point.answers_per_second)),
@@ -119,6 +126,7 @@ fn latency(outcome: &Outcome) -> String {
         up: "milliseconds (logarithmic)",
         logarithmic: true,
         names: Vec::new(),
+        mark: end_of_load(outcome),
         lines: vec![
             line(outcome, "median", Stroke::Solid, |point| point.p50),
             line(outcome, "99th percentile", Stroke::Dashed, |point| point.p99),
@@ -151,6 +159,7 @@ fn latencies(outcome: &Outcome) -> String {
         up: "milliseconds (logarithmic)",
         logarithmic: true,
         names: (0..).zip(QUANTILES).map(|(nth, (name, _))| (f64::from(nth), name.to_owned())).collect(),
+        mark: None,
         lines: vec![
             curve("syncs", Stroke::Solid, &syncs.quantiles_ms),
             curve("requests", Stroke::Dashed, &requests.quantiles_ms),
