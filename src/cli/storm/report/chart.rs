@@ -91,7 +91,7 @@ impl Chart<'_> {
         if let Some((value, what)) = self.mark {
             let x = scales.x(value);
             let _ = write!(svg, r#"<path class="mark" d="M{x:.1} {TOP}V{:.1}"/>"#, HEIGHT - BOTTOM);
-            svg.push_str(&text(x - 4.0, TOP + 10.0, "end", what));
+            svg.push_str(&text(x, TOP - 5.0, "middle", what));
         }
         for line in &self.lines {
             let _ = write!(svg, r#"<path class="line {}" d="{}"/>"#, line.stroke.class(), scales.path(&line.points));
