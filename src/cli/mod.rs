@@ -1,6 +1,7 @@
 //! The command line.
 
 mod replay;
+mod storm;
 mod target;
 mod token;
 
@@ -12,6 +13,7 @@ use crate::config::{Config, ConfigError};
 use crate::server::{self, ServeError};
 use crate::telemetry;
 use replay::ReplayError;
+use storm::StormError;
 use target::TargetError;
 
 /// The sync server for offline-first business apps: all or nothing, exactly once.
@@ -39,6 +41,9 @@ pub enum CliError {
     /// There is nothing that could be replayed.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// There was no storm.
+    #[error(transparent)]
+    Storm(#[from] StormError),
 }
 
 #[derive(Debug, Subcommand)]
@@ -49,6 +54,8 @@ enum Command {
     Token(Box<token::Arguments>),
     /// Send queues that phones have kept, and tell what comes of each payload
     Replay(Box<replay::Arguments>),
+    /// Load a server with many phones and retry storms, then audit its books
+    Storm(Box<storm::Arguments>),
 }
 
 impl CliError {
@@ -56,7 +63,7 @@ impl CliError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Serve(_) | Self::Config(_) => ExitCode::FAILURE,
-            Self::Target(_) | Self::Replay(_) => ExitCode::from(2),
+            Self::Target(_) | Self::Replay(_) | Self::Storm(_) => ExitCode::from(2),
         }
     }
 }
@@ -77,6 +84,7 @@ impl Cli {
             }
             Command::Token(arguments) => token::run(&arguments),
             Command::Replay(arguments) => replay::run(&arguments).await,
+            Command::Storm(arguments) => storm::run(&arguments).await,
         }
     }
 }

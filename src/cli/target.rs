@@ -60,6 +60,12 @@ impl Target {
         &self.url
     }
 
+    /// Whether the settings say who is calling.
+    pub(super) fn names_a_client(&self) -> bool {
+        let has_token = self.token.as_ref().is_some_and(|token| !token.expose().trim().is_empty());
+        self.client.is_some() || has_token
+    }
+
     /// The server; each request is given up after `patience`.
     pub(super) fn server(&self, patience: Duration) -> Result<Server, TargetError> {
         Ok(Server::at(self.url.clone(), patience)?)

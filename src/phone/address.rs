@@ -1,6 +1,7 @@
 //! Where a server is.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use reqwest::Url;
@@ -32,10 +33,21 @@ impl Address {
         self.0.scheme() == "https"
     }
 
+    /// Whether it is this machine, by its name or number: nothing is looked up.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.0.host_str().unwrap_or_default();
+        let number = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        host == "localhost" || number.is_ok_and(|number| number.is_loopback())
+    }
+
     pub(super) fn of(&self, route: Route) -> Url {
+        self.below(route.path())
+    }
+
+    pub(super) fn below(&self, path: &str) -> Url {
         let mut url = self.0.clone();
         let base = self.0.path().trim_end_matches('/');
-        url.set_path(&format!("{base}{}", route.path()));
+        url.set_path(&format!("{base}{path}"));
         url
     }
 }
@@ -69,6 +81,25 @@ mod tests {
             ("https://example.com/viveka/", "https://example.com/viveka/api/sync"),
         ] {
             assert_eq!(base.parse::<Address>().unwrap().of(Route::Sync).as_str(), url);
+        }
+    }
+
+    #[test]
+    fn this_machine_is_known_by_its_names_and_numbers_alone() {
+        let is_loopback = |url: &str| url.parse::<Address>().unwrap().is_loopback();
+        for url in
+            ["http://localhost:1", "http://LOCALHOST", "http://127.0.0.1:1", "http://127.9.9.9", "https://[::1]:1/p"]
+        {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in [
+            "http://10.0.0.1",
+            "http://127.0.0.1.example.com",
+            "http://localhost.example.com",
+            "http://[::2]",
+            "http://0.0.0.0",
+        ] {
+            assert!(!is_loopback(url), "{url}");
         }
     }
 

@@ -23,13 +23,20 @@ pub struct Answer {
 
 impl Answer {
     pub(super) async fn read(response: Response) -> Result<Self, reqwest::Error> {
+        let head = Self::head(&response);
+        Ok(Self { body: response.bytes().await?, ..head })
+    }
+
+    /// The answer without its body, which may still be on its way.
+    pub(super) fn head(response: &Response) -> Self {
         let headers = response.headers();
-        let status = response.status().as_u16();
-        let replayed = text(headers, "idempotency-replayed") == Some("true");
-        let retry_after = text(headers, "retry-after").and_then(|value| value.parse().ok()).map(Duration::from_secs);
-        let request_id = text(headers, "x-request-id").map(str::to_owned);
-        let body = response.bytes().await?;
-        Ok(Self { status, replayed, retry_after, request_id, body })
+        Self {
+            status: response.status().as_u16(),
+            replayed: text(headers, "idempotency-replayed") == Some("true"),
+            retry_after: text(headers, "retry-after").and_then(|value| value.parse().ok()).map(Duration::from_secs),
+            request_id: text(headers, "x-request-id").map(str::to_owned),
+            body: Bytes::new(),
+        }
     }
 
     /// Whether the request was done: any 2xx.

@@ -5,6 +5,7 @@
 
 mod address;
 mod answer;
+mod arriving;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 
 pub use address::{Address, AddressError};
 pub use answer::Answer;
+pub use arriving::Arriving;
 
 /// A server, as a phone sees it: where it is, and the connections to it. Clones share the connections.
 #[derive(Debug, Clone)]
@@ -102,6 +104,25 @@ impl Server {
         authorization.set_sensitive(true);
         Ok(Phone { server: self.clone(), authorization })
     }
+
+    /// How the server is, which it tells everybody: `GET /api/health`.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn health(&self) -> Result<Answer, SendError> {
+        let answer = async { Answer::read(self.http.get(self.address.below("/api/health")).send().await?).await };
+        answer.await.map_err(|error| self.why(error))
+    }
+
+    fn why(&self, error: reqwest::Error) -> SendError {
+        if error.is_connect() {
+            SendError::Connect(reason(error))
+        } else if error.is_timeout() {
+            SendError::Late(self.patience)
+        } else {
+            SendError::Lost(reason(error))
+        }
+    }
 }
 
 impl Phone {
@@ -134,27 +155,28 @@ impl Phone {
     /// # Errors
     /// [`SendError`].
     pub async fn send(&self, route: Route, body: impl Into<Bytes>, key: Option<&str>) -> Result<Answer, SendError> {
+        let response = self.respond(route, body.into(), key).await?;
+        Answer::read(response).await.map_err(|error| self.server.why(error))
+    }
+
+    /// Sends any request, and leaves the body of the answer to be taken in as it comes.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn begin(&self, route: Route, body: impl Into<Bytes>, key: Option<&str>) -> Result<Arriving, SendError> {
+        Ok(Arriving::new(self.respond(route, body.into(), key).await?, self.server.clone()))
+    }
+
+    async fn respond(&self, route: Route, body: Bytes, key: Option<&str>) -> Result<reqwest::Response, SendError> {
         let url = self.server.address.of(route);
         let mut request = self.server.http.post(url).header(AUTHORIZATION, self.authorization.clone());
         if let Some(key) = key {
             request = request.header("x-idempotency-key", HeaderValue::from_str(key).map_err(|_| SendError::Key)?);
         }
-        let body = body.into();
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        let answer = async { Answer::read(request.body(body).send().await?).await };
-        answer.await.map_err(|error| self.why(error))
-    }
-
-    fn why(&self, error: reqwest::Error) -> SendError {
-        if error.is_connect() {
-            SendError::Connect(reason(error))
-        } else if error.is_timeout() {
-            SendError::Late(self.server.patience)
-        } else {
-            SendError::Lost(reason(error))
-        }
+        request.body(body).send().await.map_err(|error| self.server.why(error))
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("lib", &[]),
-    ("cli", &["server", "telemetry", "config", "phone"]),
+    ("cli", &["server", "telemetry", "config", "clock", "phone"]),
     ("server", &["secret_file", "config", "http", "store", "metrics"]),
     ("telemetry", &["config", "otel"]),
     ("secret_file", &["config"]),

@@ -1,0 +1,341 @@
+//! The result of a storm: what machines read, and the lines for people.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::audit::{Findings, LookedAt, Problems};
+use super::ledger::Fate;
+use super::load::{Done, Ended};
+use super::measure::{InTime, Latency, Limit, Point, QUANTILES, Quantiles, Usage};
+
+/// Everything that is told of a storm. Its JSON is what `--json` prints.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// Whether nothing is wrong.
+    pub passed: bool,
+    /// Why the load ended.
+    pub ended: Ended,
+    /// How long syncs were begun, in seconds.
+    pub seconds: f64,
+    /// From the start of the load until the last phone was done, in seconds.
+    pub seconds_until_all_were_done: f64,
+    /// What was asked for.
+    pub settings: Settings,
+    /// The server that was loaded.
+    pub server: ServerFacts,
+    /// Logical syncs, each however often it was sent.
+    pub syncs: Syncs,
+    /// Requests.
+    pub requests: Requests,
+    /// What the generator used.
+    pub generator: Usage,
+    /// What the audit found.
+    pub audit: Audit,
+    /// The curves.
+    pub series: Vec<Point>,
+}
+
+/// What was asked for, as it is needed to ask for it again.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    /// Names the run in every record that it made.
+    pub run: String,
+    /// When it began.
+    pub began_at: String,
+    /// The version of this program.
+    pub version: &'static str,
+    /// The server's address.
+    pub url: String,
+    /// How many shops.
+    pub clients: u32,
+    /// How many phones of each.
+    pub phones_per_client: u32,
+    /// Syncs each second that were due; none in a closed loop.
+    pub rate: Option<f64>,
+    /// How long syncs were to be begun, in seconds.
+    pub duration: f64,
+    /// What each batch is made of.
+    pub batch: String,
+    /// How many operations that is.
+    pub batch_size: u32,
+    /// How much of the dataset was asked for.
+    pub data: String,
+    /// How often each batch was sent at once.
+    pub retries: u32,
+    /// How many of 100 syncs lost their first answer.
+    pub hangups: f64,
+    /// How many of 100 of those went on in a new batch.
+    pub rebatch: f64,
+    /// What decided every batch.
+    pub seed: u64,
+}
+
+/// What the server tells of itself.
+#[derive(Debug, Clone, Default, serde::Deserialize, Serialize)]
+#[serde(default)]
+pub struct ServerFacts {
+    /// `embedded` or `mongodb`.
+    pub engine: String,
+    /// Whether its store has transactions.
+    pub transactional: bool,
+    /// Its version.
+    pub version: String,
+}
+
+/// Figures of logical syncs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Syncs {
+    /// Begun.
+    pub begun: u64,
+    /// Known to be in the books.
+    pub acknowledged: u64,
+    /// Refused, though there was nothing wrong with them.
+    pub refused: u64,
+    /// Of which nothing was heard until the end.
+    pub open: u64,
+    /// Due, and not begun when the load ended, as their phones were still busy.
+    pub due_and_not_begun: u64,
+    /// Acknowledged, each second of the load; not what was still under way when it ended.
+    pub per_second: f64,
+    /// Operations of these, each second.
+    pub operations_per_second: f64,
+    /// From when a sync was due to its acknowledgement, in milliseconds, retries and pauses included.
+    pub latency_ms: Quantiles,
+    /// The same as a curve: each quantile by its name.
+    pub quantiles_ms: BTreeMap<&'static str, f64>,
+}
+
+/// Figures of requests.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Requests {
+    /// Answered, however.
+    pub answered: u64,
+    /// The same, each second.
+    pub per_second: f64,
+    /// Answered with what an earlier request with the key was told.
+    pub replayed: u64,
+    /// On which phones hung up on purpose.
+    pub hung_up: u64,
+    /// Syncs whose operations went on in a new batch.
+    pub rebatched: u64,
+    /// Answers by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Errors by code.
+    pub codes: BTreeMap<Box<str>, u64>,
+    /// Requests without an answer, by why there is none.
+    pub unanswered: BTreeMap<Box<str>, u64>,
+    /// From when a request was sent to the end of its answer, in milliseconds.
+    pub latency_ms: Quantiles,
+    /// The same as a curve.
+    pub quantiles_ms: BTreeMap<&'static str, f64>,
+}
+
+/// What was found wrong, by the phones and by the audit.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Audit {
+    /// Whether all books were looked at.
+    pub complete: bool,
+    /// How much was looked at.
+    pub looked_at: LookedAt,
+    /// The first problems, in one line each.
+    pub problems: Vec<String>,
+    /// How many more there are.
+    pub more_problems: u64,
+}
+
+impl Outcome {
+    /// Puts a load and the audit of its books together.
+    pub fn new(settings: Settings, server: ServerFacts, done: Done, findings: Findings) -> Self {
+        let Done { tally, ledgers, not_begun, lasted, took, ended, usage } = done;
+        // A load that ends by the number of its syncs is over when they are.
+        let (counted, over) = match ended {
+            Ended::Syncs => {
+                let (syncs, answers) = (tally.syncs.count(), tally.answers());
+                (InTime { syncs, operations: tally.operations, answers }, took)
+            }
+            Ended::Duration | Ended::Interrupted => (tally.in_time, lasted),
+        };
+        let seconds = over.as_secs_f64().max(0.001);
+        let ledgers: Vec<_> = ledgers.iter().flatten().collect();
+        let count = |fate| ledgers.iter().map(|ledger| u64::from(ledger.count(fate))).sum();
+        let per_second = |count: u64| (count as f64 / seconds * 10.0).round() / 10.0;
+        let syncs = Syncs {
+            begun: ledgers.iter().map(|ledger| u64::from(ledger.begun)).sum(),
+            acknowledged: count(Fate::Acknowledged),
+            refused: count(Fate::Refused),
+            open: count(Fate::Open),
+            due_and_not_begun: not_begun,
+            per_second: per_second(counted.syncs),
+            operations_per_second: per_second(counted.operations),
+            latency_ms: tally.syncs.quantiles(),
+            quantiles_ms: curve(&tally.syncs),
+        };
+        let requests = Requests {
+            answered: tally.answers(),
+            per_second: per_second(counted.answers),
+            replayed: tally.replayed,
+            hung_up: tally.hung_up,
+            rebatched: tally.rebatched,
+            statuses: tally.statuses,
+            codes: tally.codes,
+            unanswered: tally.unanswered,
+            latency_ms: tally.requests.quantiles(),
+            quantiles_ms: curve(&tally.requests),
+        };
+        let mut problems = Problems::default();
+        if syncs.acknowledged == 0 {
+            problems.push("no sync was acknowledged, so that there was nothing to audit".into());
+        }
+        problems.add(tally.problems);
+        problems.add(findings.problems);
+        let audit = Audit {
+            complete: findings.looked_at.clients == u64::from(settings.clients),
+            looked_at: findings.looked_at,
+            problems: problems.told().to_vec(),
+            more_problems: problems.more(),
+        };
+        Self {
+            passed: problems.is_empty(),
+            ended,
+            seconds: rounded(seconds),
+            seconds_until_all_were_done: rounded(took.as_secs_f64()),
+            settings,
+            server,
+            syncs,
+            requests,
+            generator: usage,
+            audit,
+            series: tally.series.finish(took),
+        }
+    }
+}
+
+impl Audit {
+    /// What the audit came to, in one sentence.
+    pub fn verdict(&self) -> String {
+        let problems = self.problems.len() as u64 + self.more_problems;
+        let LookedAt { clients, acknowledged, invoices, payments, items, .. } = self.looked_at;
+        let found = if problems == 1 { "1 problem".to_owned() } else { format!("{problems} problems") };
+        match (problems, self.complete) {
+            (0, true) => format!(
+                "passed: {acknowledged} acknowledged syncs of {clients} clients are in the books once, with {items} items, \
+                 {invoices} invoices and {payments} payments, and the books balance"
+            ),
+            (_, true) => format!("{found} in the books of {clients} clients"),
+            (_, false) => format!("{found}, and not all books could be looked at"),
+        }
+    }
+}
+
+impl Usage {
+    /// What the generator used, in one sentence.
+    pub fn told(&self) -> String {
+        let Self { cpu_seconds, cores, cpu_share, lag_p99_ms, near_its_limit } = self;
+        let cpu = match (cpu_seconds, cpu_share) {
+            (Some(seconds), Some(share)) => {
+                format!("{seconds:.1} s of processor time, {:.0} % of {cores} cores", share * 100.0)
+            }
+            _ => format!("an unknown share of {cores} cores"),
+        };
+        let limit = match near_its_limit {
+            Some(Limit::Busy) => "NEAR ITS LIMIT: the figures show the generator as much as the server",
+            Some(Limit::Starved) => "STARVED: other programs take the processors, and latencies include that delay",
+            None => "not at its limit",
+        };
+        format!("{cpu}; its own timers rang {lag_p99_ms:.1} ms late at p99; {limit}")
+    }
+}
+
+/// For people, on a terminal.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings { run, url, clients, phones_per_client, batch, data, seed, .. } = &self.settings;
+        let ServerFacts { engine, version, .. } = &self.server;
+        writeln!(f, "Storm {run} on {url} ({engine} {version})")?;
+        writeln!(f, "  {clients} clients with {phones_per_client} phones each, {batch}, data {data}, seed {seed}")?;
+        writeln!(f)?;
+        let Syncs { begun, acknowledged, refused, open, due_and_not_begun, .. } = &self.syncs;
+        writeln!(
+            f,
+            "Syncs      {acknowledged} of {begun} acknowledged, {refused} refused, {open} open, in {:.1} s",
+            self.seconds
+        )?;
+        if *due_and_not_begun > 0 {
+            writeln!(
+                f,
+                "           {due_and_not_begun} more were due and not begun: the server did not keep up with --rate"
+            )?;
+        }
+        let Syncs { per_second, operations_per_second, latency_ms, .. } = &self.syncs;
+        writeln!(f, "           {per_second} syncs/s, {operations_per_second} operations/s")?;
+        writeln!(f, "           {latency_ms}")?;
+        let Requests { answered, replayed, hung_up, rebatched, latency_ms, .. } = &self.requests;
+        writeln!(
+            f,
+            "Requests   {answered} answered, {replayed} of them replayed; {hung_up} hung up on, {rebatched} syncs rebatched"
+        )?;
+        writeln!(f, "           {latency_ms}")?;
+        writeln!(f, "           {}", self.requests.answers())?;
+        writeln!(f, "Generator  {}", self.generator.told())?;
+        writeln!(f, "Audit      {}", self.audit.verdict())?;
+        for problem in &self.audit.problems {
+            writeln!(f, "  - {problem}")?;
+        }
+        match self.audit.more_problems {
+            0 => Ok(()),
+            more => writeln!(f, "  - and {more} more"),
+        }
+    }
+}
+
+impl Settings {
+    /// What to type to get the same load again, of another run.
+    pub fn command(&self) -> String {
+        let Self { url, clients, phones_per_client, duration, batch, data, retries, hangups, rebatch, seed, .. } = self;
+        let rate = self.rate.map_or(String::new(), |rate| format!(" --rate {rate}"));
+        format!(
+            "viveka-sync storm --url {url} --clients {clients} --phones-per-client {phones_per_client}{rate} \
+             --duration {duration}s --batch {batch} --data {data} --retries {retries} --hangups {hangups} \
+             --rebatch {rebatch} --seed {seed}"
+        )
+    }
+}
+
+impl Requests {
+    /// Requests that were answered with anything but 200, or not at all.
+    pub fn failures(&self) -> u64 {
+        let bad = self.statuses.iter().filter(|(status, _)| **status != 200).map(|(_, count)| count);
+        bad.chain(self.unanswered.values()).sum()
+    }
+
+    /// Statuses, codes and failures, with their counts.
+    fn answers(&self) -> String {
+        let statuses = self.statuses.iter().map(|(status, count)| format!("{status}: {count}"));
+        let codes = self.codes.iter().map(|(code, count)| format!("{code}: {count}"));
+        let unanswered = self.unanswered.iter().map(|(why, count)| format!("no answer, {why}: {count}"));
+        statuses.chain(codes).chain(unanswered).collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl fmt::Display for Quantiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { p50, p90, p99, p999, max, .. } = self;
+        write!(f, "p50 {p50:.1} ms, p90 {p90:.1}, p99 {p99:.1}, p99.9 {p999:.1}, max {max:.1}")
+    }
+}
+
+/// The names are in the order of the quantiles.
+fn curve(latency: &Latency) -> BTreeMap<&'static str, f64> {
+    QUANTILES.iter().map(|(name, share)| (*name, latency.at(*share))).collect()
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}

@@ -1,0 +1,273 @@
+//! The result as one page that needs nothing else: no script, no font, no address.
+
+mod chart;
+mod text;
+
+use std::collections::BTreeMap;
+
+use super::ledger::Fate;
+use super::load::Ended;
+use super::measure::{Point, QUANTILES};
+use super::outcome::{Outcome, Settings};
+use chart::{Chart, Line, Stroke};
+use text::{escaped, grouped, millis};
+
+const STYLE: &str = include_str!("page.css");
+
+/// The whole page.
+pub fn page(outcome: &Outcome) -> String {
+    let Settings { run, began_at, url, version, .. } = &outcome.settings;
+    let (engine, server) = (escaped(&outcome.server.engine), escaped(&outcome.server.version));
+    // What is wrong comes first.
+    let found = section("Audit", &audit(outcome));
+    let (first, later) = if outcome.passed { (String::new(), found) } else { (found, String::new()) };
+    let parts = [
+        verdict(outcome),
+        doubt(outcome),
+        first,
+        figures(outcome),
+        section("Over time", &(throughput(outcome) + &latency(outcome))),
+        section("Latencies", &latencies(outcome)),
+        section("Answers", &answers(outcome)),
+        later,
+        section("Settings", &settings(outcome)),
+        section("How to read this", READING),
+    ];
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>Storm {run}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
+         <header><h1>Storm {run}</h1>\n<p class=\"soft\">{began_at} on {}, viveka-sync {server}, engine {engine}; \
+         made by viveka-sync {version}</p></header>\n{}</body>\n</html>\n",
+        escaped(url),
+        parts.concat(),
+    )
+}
+
+const READING: &str = "\
+<p>A <b>sync</b> is one batch of one phone until it is acknowledged, however often it is sent. Its latency counts from when it \
+was due: with a rate, that is a time set beforehand, so that a server that stalls cannot hide it; without one, it is when the \
+phone had the answer to the one before. Lost answers, retries and the pauses that the server asks for are in it. A \
+<b>request</b> is one of the copies and retries; its latency counts from when it was sent to the last byte of the answer.</p>\n\
+<p>The <b>audit</b> has pulled the books of each client through the API when all phones were done, and has looked for every \
+record of every sync.</p>\n";
+
+fn section(title: &str, content: &str) -> String {
+    format!("<section>\n<h2>{title}</h2>\n{content}</section>\n")
+}
+
+fn verdict(outcome: &Outcome) -> String {
+    let (class, word) = if outcome.passed { ("passed", "PASSED") } else { ("failed", "FAILED") };
+    let sentence = outcome.audit.verdict();
+    let sentence = sentence.strip_prefix("passed: ").unwrap_or(&sentence);
+    format!("<p class=\"verdict {class}\"><b>{word}</b> &nbsp; {}.</p>\n", escaped(sentence))
+}
+
+/// What to know before the figures are believed.
+fn doubt(outcome: &Outcome) -> String {
+    match outcome.generator.near_its_limit {
+        Some(_) => format!("<p><b>The generator:</b> {}.</p>\n", escaped(&outcome.generator.told())),
+        None => String::new(),
+    }
+}
+
+fn figures(outcome: &Outcome) -> String {
+    let syncs = &outcome.syncs;
+    let one = |value: &str, name: &str| format!("<li><b>{value}</b><small>{name}</small></li>\n");
+    let rate = |value: f64| if value < 100.0 { format!("{value:.1}") } else { grouped(value.round() as u64) };
+    let list = [
+        one(&rate(syncs.per_second), "syncs each second"),
+        one(&rate(syncs.operations_per_second), "operations each second"),
+        one(&format!("{} ms", millis(syncs.latency_ms.p50)), "median latency of syncs"),
+        one(&format!("{} ms", millis(syncs.latency_ms.p99)), "99th percentile"),
+        one(&grouped(syncs.acknowledged), "syncs acknowledged"),
+        one(&grouped(syncs.refused + syncs.open), "refused or open"),
+        one(&grouped(outcome.requests.replayed), "answers replayed"),
+        one(&grouped(outcome.requests.failures()), "requests that failed"),
+    ];
+    format!("<ul class=\"figures\">\n{}</ul>\n", list.concat())
+}
+
+fn figure(caption: &str, chart: &Chart<'_>) -> String {
+    format!("<figure>\n<figcaption>{}</figcaption>\n{}\n</figure>\n", escaped(caption), chart.svg())
+}
+
+fn line<'a>(outcome: &Outcome, name: &'a str, stroke: Stroke, of: impl Fn(&Point) -> Option<f64>) -> Line<'a> {
+    Line { name, stroke, points: outcome.series.iter().map(|point| (point.second, of(point))).collect() }
+}
+
+/// Where no more syncs were begun, if others were still under way for a while.
+fn end_of_load(outcome: &Outcome) -> Option<(f64, &'static str)> {
+    let was_long = outcome.seconds_until_all_were_done > outcome.seconds + 1.0;
+    was_long.then_some((outcome.seconds, "the load ends"))
+}
+
+fn throughput(outcome: &Outcome) -> String {
+    let chart = Chart {
+        title: "Throughput over time",
+        across: "seconds from the start",
+        up: "each second",
+        logarithmic: false,
+        names: Vec::new(),
+        mark: end_of_load(outcome),
+        lines: vec![
+            line(outcome, "syncs acknowledged", Stroke::Solid, |point| Some(point.syncs_per_second)),
+            line(outcome, "answers", Stroke::Dashed, |point| Some(point.answers_per_second)),
+            line(outcome, "failures", Stroke::Dotted, |point| Some(point.failures_per_second)),
+        ],
+    };
+    figure("Throughput", &chart)
+}
+
+fn latency(outcome: &Outcome) -> String {
+    let chart = Chart {
+        title: "Latency of syncs over time",
+        across: "seconds from the start",
+        up: "milliseconds (logarithmic)",
+        logarithmic: true,
+        names: Vec::new(),
+        mark: end_of_load(outcome),
+        lines: vec![
+            line(outcome, "median", Stroke::Solid, |point| point.p50),
+            line(outcome, "99th percentile", Stroke::Dashed, |point| point.p99),
+            line(outcome, "largest", Stroke::Dotted, |point| point.max),
+        ],
+    };
+    figure("Latency of syncs", &chart)
+}
+
+fn latencies(outcome: &Outcome) -> String {
+    let (syncs, requests) = (&outcome.syncs, &outcome.requests);
+    let row = |name: &str, sync: f64, request: f64| {
+        let (sync, request) = (millis(sync), millis(request));
+        format!("<tr><td>{name}</td><td class=\"number\">{sync}</td><td class=\"number\">{request}</td></tr>\n")
+    };
+    let (of_syncs, of_requests) = (&syncs.latency_ms, &requests.latency_ms);
+    let mut rows = row("least", of_syncs.min, of_requests.min) + &row("mean", of_syncs.mean, of_requests.mean);
+    for ((name, sync), (_, request)) in syncs.quantiles_ms.iter().zip(&requests.quantiles_ms) {
+        rows += &row(name, *sync, *request);
+    }
+    rows += &row("largest", of_syncs.max, of_requests.max);
+    let curve = |name, stroke, quantiles: &BTreeMap<&str, f64>| Line {
+        name,
+        stroke,
+        points: (0..).zip(quantiles).map(|(nth, (_, value))| (f64::from(nth), Some(*value))).collect(),
+    };
+    let chart = Chart {
+        title: "Latency by percentile",
+        across: "percentile",
+        up: "milliseconds (logarithmic)",
+        logarithmic: true,
+        names: (0..).zip(QUANTILES).map(|(nth, (name, _))| (f64::from(nth), name.to_owned())).collect(),
+        mark: None,
+        lines: vec![
+            curve("syncs", Stroke::Solid, &syncs.quantiles_ms),
+            curve("requests", Stroke::Dashed, &requests.quantiles_ms),
+        ],
+    };
+    format!(
+        "<table>\n<tr><th>milliseconds</th><th class=\"number\">{} syncs</th><th class=\"number\">{} requests</th></tr>\n{rows}</table>\n{}",
+        grouped(of_syncs.count),
+        grouped(of_requests.count),
+        figure("Latency by percentile", &chart),
+    )
+}
+
+/// A table of names and what they are; the names and values are texts, not markup.
+fn table(head: (&str, &str), rows: impl IntoIterator<Item = (String, String)>, value_class: &str) -> String {
+    let row = |(name, value): (String, String)| {
+        format!("<tr><td>{}</td><td{value_class}>{}</td></tr>\n", escaped(&name), escaped(&value))
+    };
+    let rows: String = rows.into_iter().map(row).collect();
+    format!("<table>\n<tr><th>{}</th><th{value_class}>{}</th></tr>\n{rows}</table>\n", head.0, head.1)
+}
+
+const NUMBER: &str = " class=\"number\"";
+const TEXT: &str = " class=\"text\"";
+
+fn answers(outcome: &Outcome) -> String {
+    let requests = &outcome.requests;
+    let statuses = requests.statuses.iter().map(|(status, count)| (format!("status {status}"), grouped(*count)));
+    let codes = requests.codes.iter().map(|(code, count)| (format!("code {code}"), grouped(*count)));
+    let unanswered = requests.unanswered.iter().map(|(why, count)| (format!("no answer: {why}"), grouped(*count)));
+    let answers = table(("what came", "requests"), statuses.chain(codes).chain(unanswered), NUMBER);
+    let trouble =
+        [("answered as an earlier copy (replayed)", requests.replayed), ("hung up on by the phone", requests.hung_up)];
+    let of_syncs = [
+        ("begun", outcome.syncs.begun),
+        (fate(Fate::Acknowledged), outcome.syncs.acknowledged),
+        (fate(Fate::Refused), outcome.syncs.refused),
+        (fate(Fate::Open), outcome.syncs.open),
+        ("went on in a new batch", requests.rebatched),
+        ("due, and not begun", outcome.syncs.due_and_not_begun),
+    ];
+    let counted = |(name, count): (&str, u64)| (name.to_owned(), grouped(count));
+    let trouble = table(("counted besides", "requests"), trouble.map(counted), NUMBER);
+    let syncs = table(("what became of syncs", "syncs"), of_syncs.map(counted), NUMBER);
+    format!("<div class=\"columns\">\n<div>{answers}{trouble}</div>\n<div>{syncs}</div>\n</div>\n")
+}
+
+fn fate(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Acknowledged => "acknowledged",
+        Fate::Refused => "refused",
+        Fate::Open => "open: nothing was heard of them",
+    }
+}
+
+fn audit(outcome: &Outcome) -> String {
+    let audit = &outcome.audit;
+    let looked_at = &audit.looked_at;
+    let counts = [
+        ("clients", looked_at.clients),
+        ("acknowledged syncs, each there once", looked_at.acknowledged),
+        ("open syncs that were applied altogether", looked_at.open_and_applied),
+        ("open syncs that were not applied", looked_at.open_and_absent + looked_at.open_and_untold),
+        ("items", looked_at.items),
+        ("invoices", looked_at.invoices),
+        ("payments", looked_at.payments),
+        ("purchase histories", looked_at.purchases),
+    ];
+    let counts = counts.map(|(name, count)| (name.to_owned(), grouped(count)));
+    let (syncs, records) = counts.split_at(counts.len() / 2);
+    let half = |rows: &[(String, String)]| table(("looked at", "how many"), rows.iter().cloned(), NUMBER);
+    let counts = format!("<div class=\"columns\">\n<div>{}</div>\n<div>{}</div>\n</div>\n", half(syncs), half(records));
+    let problems = match (audit.problems.as_slice(), audit.more_problems) {
+        ([], _) => "<p>No problem was found.</p>\n".to_owned(),
+        (problems, more) => {
+            let list: String = problems.iter().map(|problem| format!("<li>{}</li>\n", escaped(problem))).collect();
+            let more = if more > 0 { format!("<p>and {} more.</p>\n", grouped(more)) } else { String::new() };
+            format!("<ol class=\"problems\">\n{list}</ol>\n{more}")
+        }
+    };
+    problems + &counts
+}
+
+fn settings(outcome: &Outcome) -> String {
+    let settings = &outcome.settings;
+    let rate = settings
+        .rate
+        .map_or("closed loop: as fast as the answers came".to_owned(), |rate| format!("{rate} syncs each second"));
+    let ended = match outcome.ended {
+        Ended::Duration => "its duration was over",
+        Ended::Syncs => "no more syncs were to be begun",
+        Ended::Interrupted => "it was interrupted",
+    };
+    let rows = [
+        ("clients, phones of each", format!("{}, {}", settings.clients, settings.phones_per_client)),
+        ("pace", rate),
+        ("duration", format!("{} s; syncs were begun for {:.1} s: {ended}", settings.duration, outcome.seconds)),
+        ("batch", settings.batch.clone()),
+        ("dataset asked for", settings.data.clone()),
+        ("copies of each batch at once", settings.retries.to_string()),
+        ("hang-ups", format!("{} % of syncs, {} % of these rebatched", settings.hangups, settings.rebatch)),
+        ("seed", settings.seed.to_string()),
+        ("generator", outcome.generator.told()),
+    ];
+    let rows = rows.map(|(name, value)| (name.to_owned(), value));
+    let command = format!("<p>To run it again: <code>{}</code></p>\n", escaped(&settings.command()));
+    table(("setting", "value"), rows, TEXT) + &command
+}
+
+#[cfg(test)]
+mod tests;

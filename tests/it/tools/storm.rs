@@ -1,0 +1,240 @@
+//! `viveka-sync storm`: it loads real servers, audits their books, and says so.
+
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Engine, Phone, Server, Setup, TEST_SECRET, eventually, on_every_engine, token};
+
+/// What a run ended with and printed.
+struct Run {
+    code: i32,
+    printed: String,
+    error: String,
+}
+
+impl Run {
+    /// Runs the program with nothing but these settings.
+    fn new(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        Self::of(program(arguments, settings).output().unwrap())
+    }
+
+    /// Storms a server whose secret is known.
+    fn on(server: &Server, arguments: &[&str]) -> Self {
+        Self::new(&[&["--url", &server.url()], arguments].concat(), &[("JWT_SECRET", TEST_SECRET)])
+    }
+
+    fn of(Output { status, stdout, stderr }: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: status.code().unwrap(), printed: text(stdout), error: text(stderr) }
+    }
+
+    /// The JSON that it printed, which must go with this exit code.
+    #[track_caller]
+    fn json(&self, code: i32) -> Value {
+        assert_eq!(self.code, code, "{}{}", self.printed, self.error);
+        let outcome: Value = serde_json::from_str(&self.printed).unwrap();
+        assert_eq!(outcome["passed"], json!(code == 0), "{outcome}");
+        outcome
+    }
+
+    /// The one line that it refused with.
+    #[track_caller]
+    fn refusal(&self) -> &str {
+        assert_eq!((self.code, self.printed.as_str()), (2, ""), "{}", self.error);
+        assert_eq!(self.error.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{}", self.error);
+        self.error.lines().last().unwrap()
+    }
+}
+
+fn program(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_viveka-sync"));
+    program.arg("storm").args(arguments).env_clear().envs(settings.iter().copied());
+    program
+}
+
+/// A number of a result, which is there.
+#[track_caller]
+fn count(outcome: &Value, pointer: &str) -> u64 {
+    outcome.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("{pointer} of {outcome}"))
+}
+
+on_every_engine! {
+    /// Every batch three times at once, half of the first answers lost, half of these rebatched.
+    fn a_retry_storm_passes_its_audit(server: &Server) {
+        let load = ["--clients", "2", "--phones-per-client", "2", "--syncs", "40", "--duration", "20s", "--seed", "5"];
+        let trouble = ["--retries", "3", "--hangups", "50", "--rebatch", "50", "--json"];
+        let outcome = Run::on(server, &[&load[..], &trouble[..]].concat()).json(0);
+        assert_eq!((&outcome["audit"]["complete"], count(&outcome, "/audit/lookedAt/clients")), (&json!(true), 2));
+        assert_eq!((count(&outcome, "/syncs/begun"), count(&outcome, "/syncs/acknowledged")), (40, 40));
+        assert_eq!(count(&outcome, "/audit/lookedAt/acknowledged"), 40);
+        assert_eq!(count(&outcome, "/audit/lookedAt/payments"), 40 * 3);
+        let hung_up = count(&outcome, "/requests/hungUp");
+        assert!((24..=96).contains(&hung_up) && hung_up.is_multiple_of(3), "{hung_up}");
+        assert!(count(&outcome, "/requests/rebatched") > 0 && count(&outcome, "/requests/replayed") >= 40);
+        assert_eq!(count(&outcome, "/syncs/latencyMs/count"), 40);
+    }
+
+    /// Open loop, full datasets, batches of another make.
+    fn an_open_loop_passes_its_audit(server: &Server) {
+        let load = ["--clients", "1", "--phones-per-client", "3", "--rate", "30", "--duration", "1s"];
+        let outcome = Run::on(server, &[&load[..], &["--batch", "12:market", "--data", "full", "--json"]].concat()).json(0);
+        let (begun, not_begun) = (count(&outcome, "/syncs/begun"), count(&outcome, "/syncs/dueAndNotBegun"));
+        assert!((29..=31).contains(&(begun + not_begun)), "{begun} begun, {not_begun} not");
+        assert_eq!(outcome["settings"]["batch"], "12:item=1,update=1,invoice=7,payment=3");
+    }
+
+    /// Small batches of many phones of one shop: each is answered with its own receipt, whatever the others commit.
+    fn phones_of_one_shop_get_receipts_alone(server: &Server) {
+        let load = ["--clients", "1", "--phones-per-client", "12", "--syncs", "240", "--duration", "60s"];
+        let outcome = Run::on(server, &[&load[..], &["--batch", "till", "--data", "none", "--json"]].concat()).json(0);
+        assert_eq!(outcome["requests"]["codes"], json!({}), "{}", outcome["requests"]);
+        assert_eq!((count(&outcome, "/requests/answered"), count(&outcome, "/syncs/acknowledged")), (240, 240));
+    }
+}
+
+/// What somebody else does to the books while it storms is found: the audit looks at the server's books, not at its own.
+#[test]
+fn books_that_were_changed_by_another_are_found() {
+    let server = Engine::Embedded.server();
+    let phone = Phone::new(server);
+    let settings = [("TOKEN", phone.token.as_str())];
+    let url = server.url();
+    let arguments = ["--url", &url, "--duration", "60s", "--batch", "till", "--json", "--phones-per-client", "1"];
+    let storm = start(&arguments, &settings);
+    // Pays on an invoice of the storm's, as no phone of it does.
+    eventually("an invoice of the storm that can be paid", Duration::from_secs(30), || {
+        let data = phone.pull().json();
+        let open = data["data"]["invoices"].as_array()?.iter().find(|invoice| invoice["isFinalized"] == false)?.clone();
+        let payment = json!({"invoiceId": open["_id"], "amount": 0.5, "note": "not the storm's"});
+        (phone.sync(&json!({"payment": {"create": [payment]}})).status == 200).then_some(())
+    });
+    interrupt(storm.id());
+    let outcome = Run::of(storm.wait_with_output().unwrap()).json(1);
+    assert_eq!(outcome["ended"], "interrupted");
+    let problems = outcome["audit"]["problems"].to_string();
+    assert!(problems.contains("paidAmount is") || problems.contains("its payments bring it to"), "{problems}");
+    assert_eq!(count(&outcome, "/audit/lookedAt/ofOthers"), 1);
+}
+
+/// A server that sheds load is asked again, with the same key, until it has taken all.
+#[test]
+fn an_overloaded_server_is_asked_again() {
+    let server = Server::start(&Setup::embedded().env("MAX_REQUESTS", "4"));
+    let load = [
+        "--clients",
+        "1",
+        "--phones-per-client",
+        "8",
+        "--retries",
+        "3",
+        "--syncs",
+        "24",
+        "--duration",
+        "60s",
+        "--json",
+    ];
+    let outcome = Run::on(&server, &load).json(0);
+    assert!(count(&outcome, "/requests/statuses/503") > 0 && count(&outcome, "/requests/codes/overloaded") > 0);
+    assert_eq!(count(&outcome, "/syncs/acknowledged"), 24);
+}
+
+/// What was under way stays open; and books that cannot be had are no success.
+#[test]
+fn a_server_that_dies_is_told() {
+    let server = Server::start(&Setup::embedded());
+    let phone = Phone::new(&server);
+    let url = server.url();
+    let arguments = ["--url", &url, "--duration", "60s", "--batch", "till", "--patience", "1s", "--json"];
+    let storm = start(&arguments, &[("TOKEN", phone.token.as_str())]);
+    eventually("the storm has begun", Duration::from_secs(30), || {
+        let revision = phone.pull().json()["revision"].as_u64()?;
+        (revision > 10).then_some(())
+    });
+    server.kill();
+    interrupt(storm.id());
+    let outcome = Run::of(storm.wait_with_output().unwrap()).json(1);
+    assert_eq!((&outcome["audit"]["complete"], count(&outcome, "/audit/lookedAt/clients")), (&json!(false), 0));
+    assert!(outcome["audit"]["problems"].to_string().contains("its books cannot be had"), "{outcome}");
+    assert!(count(&outcome, "/syncs/acknowledged") > 0 && count(&outcome, "/syncs/open") > 0, "{outcome}");
+}
+
+#[test]
+fn the_report_is_written_and_holds_the_figures() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("storm.html");
+    let load = ["--clients", "1", "--syncs", "10", "--report", page.to_str().unwrap()];
+    let run = Run::on(Engine::Embedded.server(), &load);
+    assert_eq!(run.code, 0, "{}{}", run.printed, run.error);
+    assert!(run.printed.contains("Audit      passed: 10 acknowledged syncs of 1 clients"), "{}", run.printed);
+    assert!(run.printed.contains("Generator  ") && run.printed.contains("processor time"), "{}", run.printed);
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("<b>PASSED</b>") && page.contains("<svg") && !page.contains("<script"), "{page}");
+}
+
+#[test]
+fn one_token_is_one_client_whose_other_records_are_left_alone() {
+    let server = Engine::Embedded.server();
+    let phone = Phone::new(server);
+    let item = json!({"item": {"create": [{"name": "Tea", "price": 12.5}]}});
+    assert_eq!(phone.sync(&item).status, 200);
+    let url = server.url();
+    let arguments = ["--url", &url, "--syncs", "5", "--json"];
+    let settings = [("TOKEN", phone.token.as_str())];
+    let outcome = Run::new(&arguments, &settings).json(0);
+    assert_eq!((count(&outcome, "/settings/clients"), count(&outcome, "/audit/lookedAt/ofOthers")), (1, 1));
+    let refused = Run::new(&[&arguments[..], &["--clients", "2"]].concat(), &settings);
+    assert!(refused.refusal().contains("--clients must be 1 with --token"), "{}", refused.error);
+}
+
+/// Arguments, settings, and a word of what is said.
+type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+
+#[test]
+fn what_is_no_storm_is_refused_in_one_line() {
+    let url = Engine::Embedded.server().url();
+    let secret = [("JWT_SECRET", TEST_SECRET)];
+    let wrong = token("64b0000000000000000000c1");
+    let cases: &[Case<'_>] = &[
+        (&["--url", "http://example.com"], &secret, "--i-own-this-server"),
+        (&["--url", "http://127.0.0.1:1", "--patience", "1ms"], &secret, "cannot connect"),
+        (&["--url", &url], &[("DATA_DIR", "/nonexistent")], "holds no secret"),
+        (&["--url", &url], &[("JWT_SECRET", "another-secret-of-enough-bytes-0123456789")], "401"),
+        (&["--url", &url, "--token", &wrong[1..]], &[], "401"),
+        (&["--url", &url, "--batch", "20:items=1"], &secret, "neither day, till"),
+        (&["--url", &url, "--rate", "0"], &secret, "0.01 to 1000000"),
+        (&["--url", &url, "--hangups", "101"], &secret, "0 to 100"),
+        (&["--url", &url, "--clients", "0"], &secret, "1..=10000"),
+        (&["--url", &url, "--report", "/nonexistent/report.html"], &secret, "cannot write /nonexistent/report.html"),
+    ];
+    for (arguments, settings, told) in cases {
+        let run = Run::new(arguments, settings);
+        assert!(run.refusal().contains(told), "{arguments:?}: {}", run.error);
+    }
+}
+
+#[test]
+fn the_help_is_enough() {
+    let help = Run::new(&["--help"], &[]);
+    assert_eq!(help.code, 0);
+    for told in [
+        "Examples:",
+        "--retries",
+        "--hangups",
+        "--rebatch",
+        "20:item=5,update=5,delete=2,invoice=5,payment=3",
+        "Exit code",
+    ] {
+        assert!(help.printed.contains(told), "{told}");
+    }
+}
+
+fn start(arguments: &[&str], settings: &[(&str, &str)]) -> Child {
+    program(arguments, settings).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Sends SIGINT, as Ctrl-C does.
+fn interrupt(pid: u32) {
+    assert!(Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap().success());
+}
