@@ -1,5 +1,9 @@
 //! The command line.
 
+mod archive;
+mod check;
+mod output;
+mod store_settings;
 mod token;
 
 use std::process::ExitCode;
@@ -8,6 +12,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
 use crate::server::{self, ServeError};
+use crate::store::archive::ArchiveError;
 use crate::telemetry;
 
 /// The sync server for offline-first business apps: all or nothing, exactly once.
@@ -29,6 +34,9 @@ pub enum CliError {
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A client could not be read or written.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
 }
 
 #[derive(Debug, Subcommand)]
@@ -37,6 +45,12 @@ enum Command {
     Serve(Box<Config>),
     /// Mint a development token with the configured secret
     Token(Box<token::Arguments>),
+    /// Verify the store and the books of all clients
+    Check(Box<check::Arguments>),
+    /// Write one client or a whole store into an archive
+    Export(Box<archive::export::Arguments>),
+    /// Write the clients of an archive into a store
+    Import(Box<archive::import::Arguments>),
 }
 
 impl Cli {
@@ -52,6 +66,9 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Token(arguments) => token::run(&arguments),
+            Command::Check(arguments) => check::run(*arguments).await,
+            Command::Export(arguments) => archive::export::run(*arguments).await,
+            Command::Import(arguments) => archive::import::run(*arguments).await,
         }
     }
 }

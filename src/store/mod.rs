@@ -5,6 +5,7 @@ mod gather;
 mod pull;
 mod records;
 
+pub mod archive;
 pub mod embedded;
 pub mod mongo;
 

@@ -20,6 +20,8 @@ pub(super) struct Counter {
     pub next_invoice: i64,
     /// Which commits belong to which history.
     pub lineage: Lineage,
+    /// Whether the client is just being written as a whole (`archive`), so that what is there of it is not to be used.
+    pub importing: bool,
 }
 
 /// A counter that a transaction has raised for a batch that is not planned yet.
@@ -34,7 +36,7 @@ pub(super) struct Raised {
 impl Default for Counter {
     /// That of a new client.
     fn default() -> Self {
-        Self { revision: Revision::default(), next_invoice: 1, lineage: Lineage::default() }
+        Self { revision: Revision::default(), next_invoice: 1, lineage: Lineage::default(), importing: false }
     }
 }
 
@@ -45,7 +47,19 @@ impl Counter {
             revision: Revision(whole(record, "revision").unwrap_or_default()),
             next_invoice: whole(record, "nextInvoice").unwrap_or(1),
             lineage: lineage(record).unwrap_or_default(),
+            importing: record.get(IMPORTING).is_ok_and(|marker| marker.is_some()),
         }
+    }
+
+    /// The same, if the client may be served.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] while it is being imported.
+    pub fn usable(self) -> Result<Self, StoreError> {
+        if self.importing {
+            return Err(StoreError::Unavailable("the client is being imported".to_owned()));
+        }
+        Ok(self)
     }
 
     /// Where the client's books stand.
@@ -92,7 +106,7 @@ impl Counter {
         };
         // A number that is not there yet counts from 0, and not from 1.
         let next_invoice = whole(&before, "nextInvoice").unwrap_or(i64::from(numbers == 0)) + numbers;
-        Ok(Raised { before: Counter::of(&before), next_invoice })
+        Ok(Raised { before: Counter::of(&before).usable()?, next_invoice })
     }
 }
 
@@ -122,6 +136,9 @@ impl Raised {
         (self.before != Counter::default()).then_some(fields)
     }
 }
+
+/// The field of a client's document that says that it is being written as a whole.
+pub(super) const IMPORTING: &str = "importing";
 
 fn lineage(record: &RawDocument) -> Option<Lineage> {
     let stored = Bson::try_from(record.get("lineage").ok()??).ok()?;
@@ -156,7 +173,7 @@ mod tests {
     }
 
     fn raised(revision: i64, before: i64, now: i64) -> Raised {
-        let before = Counter { revision: Revision(revision), next_invoice: before, lineage: Lineage::default() };
+        let before = Counter { revision: Revision(revision), next_invoice: before, ..Counter::default() };
         Raised { before, next_invoice: now }
     }
 

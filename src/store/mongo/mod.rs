@@ -5,6 +5,7 @@
 //! then applied (`standalone`), and whoever comes next finishes what was interrupted.
 
 mod apply;
+mod archive;
 mod at_once;
 mod backoff;
 mod client_queue;
@@ -32,7 +33,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-pub use options::{MongoOptions, check_url};
+pub use archive::{MongoArchive, Pending};
+pub use options::{MongoOptions, check_url, shown_url};
 
 use super::cache::{Commit, DatasetCache, Known};
 use super::gather::Gathered;

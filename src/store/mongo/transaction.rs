@@ -106,7 +106,7 @@ async fn read(
     client: &ClientId,
     reads: &ReadSet,
 ) -> Result<Snapshot, Failure> {
-    let counter = Counter::load(db, Some(&mut *session), client.object_id()).await?;
+    let counter = Counter::load(db, Some(&mut *session), client.object_id()).await?.usable()?;
     Ok(load(db, Some(&mut *session), client, &counter, reads, Keep::Nothing).await?.snapshot)
 }
 
