@@ -22,6 +22,7 @@ mod overload;
 mod properties;
 mod start;
 mod stop;
+mod tools;
 
 /// What the harness starts as the server, and with which first arguments.
 fn server_program() -> (std::path::PathBuf, Vec<String>) {

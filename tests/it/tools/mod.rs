@@ -1,0 +1,3 @@
+//! The commands beside the server, run as their readers run them.
+
+mod ops;
