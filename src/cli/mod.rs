@@ -2,7 +2,10 @@
 
 mod archive;
 mod check;
+mod config;
+mod health;
 mod output;
+mod pages;
 mod store_settings;
 mod token;
 
@@ -37,6 +40,12 @@ pub enum CliError {
     /// A client could not be read or written.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// A server did not answer, or cannot be asked.
+    #[error("{0}")]
+    Health(String),
+    /// Pages or completions could not be written.
+    #[error("{0}")]
+    Pages(String),
 }
 
 #[derive(Debug, Subcommand)]
@@ -45,12 +54,20 @@ enum Command {
     Serve(Box<Config>),
     /// Mint a development token with the configured secret
     Token(Box<token::Arguments>),
+    /// Print the effective configuration, without secrets
+    Config(Box<config::Arguments>),
+    /// Ask a server whether it can work
+    Health(health::Arguments),
     /// Verify the store and the books of all clients
     Check(Box<check::Arguments>),
     /// Write one client or a whole store into an archive
     Export(Box<archive::export::Arguments>),
     /// Write the clients of an archive into a store
     Import(Box<archive::import::Arguments>),
+    /// Print completions for a shell
+    Completions(pages::Completions),
+    /// Print or write manual pages
+    Man(pages::Pages),
 }
 
 impl Cli {
@@ -66,6 +83,10 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Token(arguments) => token::run(&arguments),
+            Command::Config(arguments) => config::run(&arguments),
+            Command::Health(arguments) => health::run(&arguments),
+            Command::Completions(arguments) => pages::complete(&arguments),
+            Command::Man(arguments) => pages::man(&arguments),
             Command::Check(arguments) => check::run(*arguments).await,
             Command::Export(arguments) => archive::export::run(*arguments).await,
             Command::Import(arguments) => archive::import::run(*arguments).await,

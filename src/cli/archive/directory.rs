@@ -116,7 +116,8 @@ impl Directory {
 
     /// Opens an archive.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
-        let bytes = fs::read(path.join(Self::MANIFEST)).map_err(|e| refuse(path, format!("no {}: {e}", Self::MANIFEST)))?;
+        let bytes =
+            fs::read(path.join(Self::MANIFEST)).map_err(|e| refuse(path, format!("no {}: {e}", Self::MANIFEST)))?;
         let manifest: Manifest =
             serde_json::from_slice(&bytes).map_err(|e| refuse(path, format!("{}: {e}", Self::MANIFEST)))?;
         if (manifest.format.as_str(), manifest.version) != (Manifest::FORMAT, Manifest::VERSION) {
@@ -151,7 +152,12 @@ impl Directory {
     }
 
     /// Writes a client, in place of what was there of it. `passed` hears of each record.
-    pub async fn put(&self, client: &ClientId, mut books: Books, passed: impl Fn(u64)) -> Result<ClientSummary, ArchiveError> {
+    pub async fn put(
+        &self,
+        client: &ClientId,
+        mut books: Books,
+        passed: impl Fn(u64),
+    ) -> Result<ClientSummary, ArchiveError> {
         let (directory, aside) = (self.client_directory(client), self.client_directory(client).with_extension("part"));
         for old in [&directory, &aside] {
             if old.exists() {
@@ -176,7 +182,8 @@ impl Directory {
             passed(records);
         }
         file.map_or(Ok(()), PartFile::close)?;
-        let summary = ClientSummary { client: client.to_string(), head: books.head, collections: named(&tally.finish()) };
+        let summary =
+            ClientSummary { client: client.to_string(), head: books.head, collections: named(&tally.finish()) };
         write_durably(&aside.join(Self::CLIENT), &pretty(&summary))?;
         fs::rename(&aside, &directory).map_err(|e| refuse(&directory, e))?;
         sync(&self.path.join(Self::CLIENTS))?;

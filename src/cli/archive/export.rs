@@ -17,7 +17,8 @@ use crate::store::archive::{Archive, ArchiveError, Tally};
 use crate::store::mongo::Pending;
 use crate::telemetry;
 
-const ABOUT: &str = "\
+/// What `--help` says below the options.
+const HELP: &str = "\
 The archive is a directory: a manifest, and for each client its records as they are stored, byte for byte, with counts
 and SHA-256 digests. Besides the books it holds what makes retries and local ids work after the move: receipts, what
 local ids stand for, the revision and the next invoice number; and from MongoDB the client's records of `clients` and
@@ -28,9 +29,8 @@ first. The embedded engine's file can be read only while no server runs. On a lo
 finished first.
 
 The same command again goes on where it was interrupted: clients that are there are kept if their revision is still the
-same, else read again.";
+same, else read again.
 
-const EXAMPLES: &str = "\
 Examples:
   viveka-sync export --data-dir ./data backup
   MONGO_URL='mongodb://a,b,c/vivekaDB?replicaSet=rs0' viveka-sync export --client 64b0000000000000000000c1 one-shop
@@ -41,7 +41,7 @@ const ATTEMPTS: u32 = 10;
 
 /// The archive's settings.
 #[derive(Debug, Args)]
-#[command(after_long_help = EXAMPLES, after_help = EXAMPLES, before_long_help = ABOUT)]
+#[command(after_long_help = HELP)]
 pub(in crate::cli) struct Arguments {
     /// The directory of the archive; made if it is not there, and gone on with if it was begun
     directory: PathBuf,
@@ -133,7 +133,11 @@ async fn export(store: &dyn Archive, archive: &Directory, client: &ClientId) -> 
 }
 
 /// Reads what was written.
-pub(super) async fn verify(archive: &Directory, client: &ClientId, summary: &ClientSummary) -> Result<(), ArchiveError> {
+pub(super) async fn verify(
+    archive: &Directory,
+    client: &ClientId,
+    summary: &ClientSummary,
+) -> Result<(), ArchiveError> {
     let mut records = archive.read(client, summary, |_, _| true);
     let mut tally = Tally::default();
     while let Some(chunk) = records.recv().await {

@@ -21,7 +21,8 @@ use crate::model::ClientId;
 use crate::store::archive::{Archive, ArchiveError, Incoming, Landed, Part};
 use crate::telemetry;
 
-const ABOUT: &str = "\
+/// What `--help` says below the options.
+const HELP: &str = "\
 Reads an archive that `viveka-sync export` wrote, of either engine, and writes its clients into the store, embedded or
 MongoDB. Only a client that the store holds nothing of is taken; any other is refused and told, and the rest goes on.
 
@@ -31,9 +32,8 @@ is there. What the store then holds is read back and compared with the archive, 
 again goes on where it was interrupted; --discard takes back what an interrupted one has left.
 
 After the move batches that are sent again under their keys are replayed, local ids are known, and invoice numbers go
-on. Cursors of the old store do not hold: each phone gets one full answer. Receipts older than RECEIPT_DAYS are left out.";
+on. Cursors of the old store do not hold: each phone gets one full answer. Receipts older than RECEIPT_DAYS are left out.
 
-const EXAMPLES: &str = "\
 Examples:
   viveka-sync import --verify backup
   MONGO_URL='mongodb://a,b,c/vivekaDB?replicaSet=rs0' viveka-sync import backup
@@ -41,7 +41,7 @@ Examples:
 
 /// What to import.
 #[derive(Debug, Args)]
-#[command(after_long_help = EXAMPLES, after_help = EXAMPLES, before_long_help = ABOUT)]
+#[command(after_long_help = HELP)]
 pub(in crate::cli) struct Arguments {
     /// The directory of the archive
     directory: PathBuf,

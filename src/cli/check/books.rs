@@ -233,7 +233,9 @@ impl Audit {
         };
         let named = self.local_ids.remove(&(kind, id));
         let why = match named {
-            _ if !self.ids.contains(&(kind, id)) => format!("it stands for {id} of {}, which is not there", kind.name()),
+            _ if !self.ids.contains(&(kind, id)) => {
+                format!("it stands for {id} of {}, which is not there", kind.name())
+            }
             Some(Local { text, .. }) if text != local_id => {
                 format!("it stands for {id} of {}, which says that its localId is {text:?}", kind.name())
             }

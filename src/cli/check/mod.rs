@@ -17,7 +17,8 @@ use crate::store::mongo::Pending;
 use crate::telemetry;
 use books::Audit;
 
-const ABOUT: &str = "\
+/// What `--help` says below the options.
+const HELP: &str = "\
 Verifies the store (its kind, its indexes) and the books of each client: paid sums, finalisation, purchase histories,
 payments, receipts and local ids that point to records, revisions, counters. Reads one client at a time, of one moment,
 and writes nothing. The exit code is 1 if there is a problem.
@@ -28,9 +29,8 @@ meant it. Records that this program never wrote carry no revision, and at most g
 What cannot be known: what was paid when an invoice was created is not told anywhere else, so of its paid amount only the
 bounds are checked: at least the sum of its payments, at most its total.
 
-The embedded engine's file can be read only while no server runs. On MongoDB servers may go on.";
+The embedded engine's file can be read only while no server runs. On MongoDB servers may go on.
 
-const EXAMPLES: &str = "\
 Examples:
   viveka-sync check --data-dir ./data
   MONGO_URL='mongodb://a,b,c/vivekaDB?replicaSet=rs0' viveka-sync check --client 64b0000000000000000000c1
@@ -43,7 +43,7 @@ const MOST_FINDINGS: usize = 10_000;
 
 /// What to check.
 #[derive(Debug, Args)]
-#[command(after_long_help = EXAMPLES, after_help = EXAMPLES, before_long_help = ABOUT)]
+#[command(after_long_help = HELP)]
 pub(super) struct Arguments {
     /// Only this client: 24 hex digits
     #[arg(long, value_parser = store_settings::client)]

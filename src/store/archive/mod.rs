@@ -313,7 +313,9 @@ pub enum ArchiveError {
         held: String,
     },
     /// Another archive was begun to be written.
-    #[error("an import of another archive into client {0} was begun and not finished; finish or discard that one first")]
+    #[error(
+        "an import of another archive into client {0} was begun and not finished; finish or discard that one first"
+    )]
     Begun(ClientId),
     /// A record cannot be read or kept.
     #[error("client {client}: the record {id} of {part} {why}")]

@@ -40,8 +40,8 @@ impl EmbeddedArchive {
     /// [`ArchiveError`], in particular if a server has it open, or if there is none.
     pub fn open_to_read(directory: &Path) -> Result<Self, ArchiveError> {
         let file = ReadOnlyFile::open(directory)?;
-        let store = super::tables::store_id(&file.begin_read()?)
-            .map_err(|e| OpenError::Database(directory.to_owned(), e))?;
+        let store =
+            super::tables::store_id(&file.begin_read()?).map_err(|e| OpenError::Database(directory.to_owned(), e))?;
         Ok(Self { file: Arc::new(Access::Read(file)), store: Some(store) })
     }
 

@@ -148,7 +148,9 @@ async fn insert(db: &Database, client: &ClientId, chunk: Chunk) -> Result<(), Ar
 fn is_there_already(error: &Error) -> bool {
     let ErrorKind::InsertMany(error) = error.kind.as_ref() else { return false };
     let refused = error.write_errors.iter().flatten();
-    error.write_concern_error.is_none() && refused.clone().count() > 0 && refused.into_iter().all(|e| e.code == DUPLICATE_KEY)
+    error.write_concern_error.is_none()
+        && refused.clone().count() > 0
+        && refused.into_iter().all(|e| e.code == DUPLICATE_KEY)
 }
 
 /// Gives what is held if it is what was sent.

@@ -1,10 +1,11 @@
 //! The program with a subcommand, on the data of a server's setup.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Engine, Setup};
+use crate::harness::{Engine, Setup, eventually};
 
 /// What a command came to.
 pub struct Ran {
@@ -28,8 +29,20 @@ pub fn on(engine: Engine, setup: &Setup, arguments: &[&str]) -> Command {
     }
 }
 
+/// How long a file may be held by nobody who means it: a process that another test starts has this one's files open
+/// for a moment, between its fork and its exec.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Runs it to its end.
 pub fn run(mut command: Command) -> Ran {
+    eventually("nobody has the file open", PATIENCE, || {
+        let ran = run_once(&mut command);
+        (!ran.error.contains("in use by another process")).then_some(ran)
+    })
+}
+
+/// Runs it to its end, whoever has its file open.
+pub fn run_once(command: &mut Command) -> Ran {
     let output = command.stdin(Stdio::null()).output().unwrap();
     Ran {
         code: output.status.code().unwrap_or(-1),

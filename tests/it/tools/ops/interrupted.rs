@@ -21,7 +21,8 @@ fn filled(engine: Engine) -> (Setup, [String; 2]) {
     let setup = Setup::on(engine);
     let clients = [random_hex(12), random_hex(12)];
     for (client, count) in clients.iter().zip([ITEMS, 10]) {
-        let items = (0..count).map(|n| doc! { "_id": ObjectId::new(), "name": format!("item {n}"), "price": 1.5, "n": n as i64 });
+        let items = (0..count)
+            .map(|n| doc! { "_id": ObjectId::new(), "name": format!("item {n}"), "price": 1.5, "n": n as i64 });
         seed(engine, &setup, client, &[(Collection::Items, items.collect())]);
     }
     (setup, clients)

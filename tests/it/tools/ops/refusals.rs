@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use viveka_sync::model::Collection;
 
-use super::command::{on, program, run};
+use super::command::{on, program, run, run_once};
 use super::seeds::seed;
 use crate::harness::{Engine, Phone, Server, Setup, on_every_engine, random_hex};
 
@@ -144,7 +144,7 @@ fn a_file_that_a_server_has_open_is_told_in_one_line() {
     let setup = Setup::embedded();
     let _server = Server::start(&setup);
     for arguments in [&["export", "/nowhere/archive"][..], &["check"]] {
-        let ran = run(on(Engine::Embedded, &setup, arguments));
+        let ran = run_once(&mut on(Engine::Embedded, &setup, arguments));
         assert_eq!((ran.code, ran.error.lines().count()), (1, 1), "{}", ran.error);
         assert!(ran.error.contains("in use by another process"), "{}", ran.error);
     }

@@ -5,7 +5,8 @@ use viveka_sync::model::{ClientId, Collection, Revision};
 use viveka_sync::store::DatasetMemory;
 use viveka_sync::store::embedded::EmbeddedStore;
 
-use crate::harness::{Engine, Setup, block_on, database_at};
+use super::command::PATIENCE;
+use crate::harness::{Engine, Setup, block_on, database_at, eventually};
 
 /// Puts records of a client into a store that no server has open.
 pub fn seed(engine: Engine, setup: &Setup, client: &str, records: &[(Collection, Vec<Document>)]) {
@@ -50,5 +51,6 @@ pub fn seed_counters(engine: Engine, setup: &Setup, client: &str, revision: i64,
 
 fn with_file(setup: &Setup, work: impl FnOnce(&EmbeddedStore)) {
     let memory = DatasetMemory { cache: 0, stream_above: usize::MAX };
-    work(&EmbeddedStore::open(setup.directory(), 0, memory).unwrap());
+    let open = || EmbeddedStore::open(setup.directory(), 0, memory).ok();
+    work(&eventually("nobody has the file open", PATIENCE, open));
 }
