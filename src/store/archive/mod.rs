@@ -355,6 +355,22 @@ pub enum ArchiveError {
     Source(String),
 }
 
+/// Gives what is held if it is what was sent.
+pub(super) fn compare(client: &ClientId, sent: &Sums, held: Sums) -> Result<Sums, ArchiveError> {
+    let count = |sums: &Sums, part| sums.get(&part).map_or(0, |sum| sum.records);
+    // What other services write may be there without the sender's knowing.
+    let compared = Part::ALL.into_iter().filter(|part| !part.is_foreign() || sent.contains_key(part));
+    match compared.into_iter().find(|part| sent.get(part) != held.get(part)) {
+        None => Ok(held),
+        Some(part) => Err(ArchiveError::Differs {
+            client: *client,
+            part: part.name(),
+            sent: count(sent, part),
+            held: count(&held, part),
+        }),
+    }
+}
+
 /// A receipt as it is archived: less what each engine adds to it in a way of its own.
 pub(super) fn bare_receipt(record: &RawDocument) -> Result<RawDocumentBuf, StoreError> {
     let mut bare = RawDocumentBuf::new();

@@ -11,10 +11,10 @@ use redb::{ReadTransaction, WriteTransaction};
 use super::super::StoreError;
 use super::super::archive::{
     Archive, ArchiveError, ArchiveId, Books, CHUNK_BYTES, CHUNK_RECORDS, Chunk, ChunkSender, Finding, Incoming, Landed,
-    Part, Source, Sums, Tally, channel,
+    Part, Source, Sums, Tally, channel, compare,
 };
 use super::file::{BookFile, ReadOnlyFile};
-use super::tables::{Tables, WritableTables, whole};
+use super::tables::{Tables, whole};
 use super::{OpenError, failed};
 use crate::clock;
 use crate::model::{ClientId, Lineage, StoreId};
@@ -79,7 +79,7 @@ impl Archive for EmbeddedArchive {
     }
 
     async fn clients(&self) -> Result<BTreeSet<ClientId>, ArchiveError> {
-        self.read_with(|transaction| Tables::open(transaction)?.clients()).await
+        self.read_with(whole::clients).await
     }
 
     async fn read(&self, client: &ClientId) -> Result<Books, ArchiveError> {
@@ -134,7 +134,7 @@ fn send_all(transaction: &ReadTransaction, client: &ClientId, sender: &ChunkSend
     for part in Part::ALL {
         let mut filling = Filling { part, records: Vec::new(), bytes: 0, sender };
         if part.is_foreign() {
-            whole::visit_carried(transaction, client, part, |record| filling.push(record))?;
+            whole::visit_accounts(transaction, client, part, |record| filling.push(record))?;
         } else {
             tables.visit(client, part, |record| filling.push(record))?;
         }
@@ -204,7 +204,7 @@ fn write(file: &BookFile, mut incoming: Incoming) -> Result<Landed, ArchiveError
 /// Writes everything of a client, and reads it back before it is committed.
 fn fill(transaction: &WriteTransaction, incoming: &mut Incoming) -> Result<Sums, ArchiveError> {
     let client = incoming.client;
-    refuse_if_occupied(&Tables::open(transaction)?, &client)?;
+    refuse_if_occupied(transaction, incoming)?;
     let sent = put_all(transaction, incoming)?;
     let mut tables = Tables::open(transaction)?;
     tables.set_counters(&client, incoming.head.revision, incoming.head.next_invoice)?;
@@ -215,15 +215,18 @@ fn fill(transaction: &WriteTransaction, incoming: &mut Incoming) -> Result<Sums,
     compare(&client, &sent, held)
 }
 
-fn refuse_if_occupied(tables: &WritableTables<'_>, client: &ClientId) -> Result<(), ArchiveError> {
-    let held = tables.held(client)?;
-    let revision = tables.head(client)?.revision;
-    if held.is_empty() && revision.0 == 0 {
+fn refuse_if_occupied(transaction: &WriteTransaction, incoming: &Incoming) -> Result<(), ArchiveError> {
+    let client = incoming.client;
+    let mut held = held(transaction, &client)?;
+    // What another service writes may be there before the books come, unless the books bring it too.
+    held.retain(|part, _| !part.is_foreign() || incoming.parts.contains(part));
+    let revision = Tables::open(transaction)?.head(&client)?.revision.0;
+    if held.is_empty() && revision == 0 {
         return Ok(());
     }
-    let held: Vec<_> = held.iter().map(|(part, count)| format!("{part} {count}")).collect();
-    let held = format!("revision {}, {}", revision.0, held.join(", "));
-    Err(ArchiveError::Occupied { client: *client, held: held.trim_end_matches(", ").to_owned() })
+    let revision = (revision > 0).then(|| format!("revision {revision}"));
+    let counts = held.iter().map(|(part, sum)| format!("{part} {}", sum.records));
+    Err(ArchiveError::Occupied { client, held: revision.into_iter().chain(counts).collect::<Vec<_>>().join(", ") })
 }
 
 fn put_all(transaction: &WriteTransaction, incoming: &mut Incoming) -> Result<Sums, ArchiveError> {
@@ -236,14 +239,13 @@ fn put_all(transaction: &WriteTransaction, incoming: &mut Incoming) -> Result<Su
         let mut tables = Tables::open(transaction)?;
         for record in chunk.records {
             chunk.part.check(&client, &record)?;
-            let result = match (chunk.part, chunk.part.is_foreign()) {
-                (part, true) => whole::put_carried(transaction, &client, part, &record),
-                (Part::Data(_), _) if record.get_object_id("_id").is_err() => {
-                    return Err(chunk.part.refuse(&client, &record, "has an _id that the embedded engine cannot keep"));
-                }
-                (part, false) => tables.put(&client, part, record),
-            };
-            result?;
+            if chunk.part != Part::Receipts && record.get_object_id("_id").is_err() {
+                return Err(chunk.part.refuse(&client, &record, "has an _id that the embedded engine cannot keep"));
+            }
+            match chunk.part {
+                part if part.is_foreign() => whole::put_account(transaction, &client, part, &record)?,
+                part => tables.put(&client, part, record)?,
+            }
         }
     }
     Ok(tally.finish())
@@ -260,26 +262,12 @@ fn held(transaction: &WriteTransaction, client: &ClientId) -> Result<Sums, Store
     }
     drop(tables);
     for part in Part::ALL.into_iter().filter(|part| part.is_foreign()) {
-        whole::visit_carried(transaction, client, part, |record| {
+        whole::visit_accounts(transaction, client, part, |record| {
             tally.add_record(part, record);
             Ok(())
         })?;
     }
     Ok(tally.finish())
-}
-
-/// Gives what is held if it is what was sent.
-fn compare(client: &ClientId, sent: &Sums, held: Sums) -> Result<Sums, ArchiveError> {
-    let count = |sums: &Sums, part| sums.get(&part).map_or(0, |sum| sum.records);
-    match Part::ALL.into_iter().find(|part| sent.get(part) != held.get(part)) {
-        None => Ok(held),
-        Some(part) => Err(ArchiveError::Differs {
-            client: *client,
-            part: part.name(),
-            sent: count(sent, part),
-            held: count(&held, part),
-        }),
-    }
 }
 
 async fn blocking<T: Send + 'static>(

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use bson::RawDocumentBuf;
 use bson::oid::ObjectId;
 use bson::raw::RawDocument;
-use bson::{RawDocumentBuf, cstr};
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 use super::super::super::StoreError;
@@ -16,8 +16,8 @@ use crate::model::{ClientId, Collection, Revision};
 
 /// Client -> the archive that its books came from.
 const IMPORTED: TableDefinition<'_, &[u8], &str> = TableDefinition::new("imported_clients");
-/// Client, number of the part, `_id` -> a record of another service, which goes along with the books.
-const CARRIED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("carried_records");
+/// Client, 0 for its account or 1 for a session, `_id` -> the login service's record, the same BSON as in MongoDB.
+const ACCOUNTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("accounts");
 
 /// Which archive a client's books came from, if any.
 pub(in super::super) fn imported(
@@ -42,60 +42,57 @@ pub(in super::super) fn set_imported(
     Ok(())
 }
 
-/// Shows the records of another service that go along with a client's books, in the order of their ids.
-pub(in super::super) fn visit_carried<T: Open>(
+/// Shows a client's records of the login service, in the order of their ids.
+pub(in super::super) fn visit_accounts<T: Open>(
     transaction: T,
     client: &ClientId,
     part: Part,
     mut visit: impl FnMut(&[u8]) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let table = match transaction.open(CARRIED) {
-        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-        table => table.map_err(failed)?,
-    };
-    let prefix = carried_prefix(client, part);
-    visit_prefix(&table, &prefix, |_, record| visit(record))
+    match transaction.open(ACCOUNTS) {
+        // In a file of a version that kept none.
+        Err(TableError::TableDoesNotExist(_)) => Ok(()),
+        table => visit_prefix(&table.map_err(failed)?, &account_prefix(client, part), |_, record| visit(record)),
+    }
 }
 
-/// Keeps a record of another service that goes along with a client's books.
-pub(in super::super) fn put_carried(
+/// Keeps a client's record of the login service.
+pub(in super::super) fn put_account(
     transaction: &WriteTransaction,
     client: &ClientId,
     part: Part,
     record: &RawDocument,
 ) -> Result<(), StoreError> {
-    let id = record.get("_id").ok().flatten().ok_or_else(|| StoreError::Internal("a record has no _id".to_owned()))?;
-    // Ids of these may be of any type. As BSON they sort well enough: those of one type by their bytes.
-    let id = match id.as_object_id() {
-        Some(id) => id.bytes().to_vec(),
-        None => {
-            let mut bytes = RawDocumentBuf::new();
-            bytes.append(cstr!(""), id);
-            bytes.into_bytes()
-        }
-    };
-    let key = [carried_prefix(client, part), id].concat();
-    let mut table = transaction.open_table(CARRIED).map_err(failed)?;
+    let id = record.get_object_id("_id").map_err(|e| StoreError::Internal(e.to_string()))?;
+    let key = [&account_prefix(client, part)[..], &id.bytes()].concat();
+    let mut table = transaction.open_table(ACCOUNTS).map_err(failed)?;
     table.insert(&key[..], record.as_bytes()).map_err(failed)?;
     Ok(())
 }
 
-fn carried_prefix(client: &ClientId, part: Part) -> Vec<u8> {
-    let number = Part::ALL.iter().position(|other| *other == part).unwrap_or_default();
-    [&client_key(client)[..], &[number as u8]].concat()
+fn account_prefix(client: &ClientId, part: Part) -> [u8; 13] {
+    let mut prefix = [0; 13];
+    prefix[..12].copy_from_slice(&client_key(client));
+    // The numbers are part of the file's format.
+    prefix[12] = u8::from(part == Part::Sessions);
+    prefix
+}
+
+/// The clients that the file holds anything of.
+pub(in super::super) fn clients(transaction: &ReadTransaction) -> Result<BTreeSet<ClientId>, StoreError> {
+    let (mut clients, tables) = (BTreeSet::new(), Tables::open(transaction)?);
+    add_clients(&tables.records, &mut clients)?;
+    add_clients(&tables.clients, &mut clients)?;
+    add_clients(&tables.receipts, &mut clients)?;
+    add_clients(&tables.local_ids, &mut clients)?;
+    match transaction.open_table(ACCOUNTS) {
+        Err(TableError::TableDoesNotExist(_)) => {}
+        table => add_clients(&table.map_err(failed)?, &mut clients)?,
+    }
+    Ok(clients)
 }
 
 impl<T: Open> Tables<T> {
-    /// The clients that the file holds anything of.
-    pub fn clients(&self) -> Result<BTreeSet<ClientId>, StoreError> {
-        let mut clients = BTreeSet::new();
-        add_clients(&self.records, &mut clients)?;
-        add_clients(&self.clients, &mut clients)?;
-        add_clients(&self.receipts, &mut clients)?;
-        add_clients(&self.local_ids, &mut clients)?;
-        Ok(clients)
-    }
-
     /// What a client's books count.
     pub fn head(&self, client: &ClientId) -> Result<Head, StoreError> {
         let (revision, next_invoice) = counters(&self.clients, client)?;
@@ -119,22 +116,6 @@ impl<T: Open> Tables<T> {
             Part::LocalIds => visit_prefix(&self.local_ids, &client_key, |_, record| visit(record)),
             Part::Account | Part::Sessions => Ok(()),
         }
-    }
-
-    /// How many records of each part there are, for those that have any.
-    pub fn held(&self, client: &ClientId) -> Result<Vec<(Part, u64)>, StoreError> {
-        let mut held = Vec::new();
-        for part in Part::ALL {
-            let mut count = 0;
-            self.visit(client, part, |_| {
-                count += 1;
-                Ok(())
-            })?;
-            if count > 0 {
-                held.push((part, count));
-            }
-        }
-        Ok(held)
     }
 
     /// Where the tables that find records are not in step with the records.

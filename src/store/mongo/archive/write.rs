@@ -19,7 +19,7 @@ use crate::clock;
 use crate::model::{ClientId, Lineage, Revision};
 use crate::store::StoreError;
 use crate::store::archive::{
-    ArchiveError, ArchiveId, CHUNK_RECORDS, Chunk, Incoming, Landed, Part, Sums, Tally, receipt_of,
+    ArchiveError, ArchiveId, CHUNK_RECORDS, Chunk, Incoming, Landed, Part, Sums, Tally, compare, receipt_of,
 };
 use crate::store::records::bson;
 
@@ -37,7 +37,7 @@ pub(super) async fn write(db: &Database, mut incoming: Incoming) -> Result<Lande
         sent.add(&chunk);
         insert(db, &client, chunk).await?;
     }
-    let held = compare(db, &client, &sent.finish()).await?;
+    let held = compare(&client, &sent.finish(), held(db, &client).await?)?;
     publish(db, &incoming).await?;
     Ok(Landed::Now(held))
 }
@@ -151,23 +151,6 @@ fn is_there_already(error: &Error) -> bool {
     error.write_concern_error.is_none()
         && refused.clone().count() > 0
         && refused.into_iter().all(|e| e.code == DUPLICATE_KEY)
-}
-
-/// Gives what is held if it is what was sent.
-async fn compare(db: &Database, client: &ClientId, sent: &Sums) -> Result<Sums, ArchiveError> {
-    let held = held(db, client).await?;
-    let count = |sums: &Sums, part| sums.get(&part).map_or(0, |sum| sum.records);
-    // What other services write may be there without the archive's knowing.
-    let compared = Part::ALL.into_iter().filter(|part| !part.is_foreign() || sent.contains_key(part));
-    match compared.into_iter().find(|part| sent.get(part) != held.get(part)) {
-        None => Ok(held),
-        Some(part) => Err(ArchiveError::Differs {
-            client: *client,
-            part: part.name(),
-            sent: count(sent, part),
-            held: count(&held, part),
-        }),
-    }
 }
 
 async fn held(db: &Database, client: &ClientId) -> Result<Sums, ArchiveError> {

@@ -65,7 +65,7 @@ fn a_server_without_its_store_is_not_well() {
     // An answer is good for a moment.
     let said = eventually("the server has noticed", Duration::from_secs(20), || {
         let ran = run(program(&["health", "--url", &server.url(), "--timeout", "30"], &[]));
-        (ran.code != 0).then_some(ran.expect_failure())
+        (ran.code != 0).then(|| ran.expect_failure())
     });
     assert!(said.contains("store_unavailable"), "{said}");
 }
