@@ -151,13 +151,8 @@ impl Directory {
         serde_json::from_slice(&bytes).map(Some).map_err(|e| refuse(&path, e))
     }
 
-    /// Writes a client, in place of what was there of it. `passed` hears of each record.
-    pub async fn put(
-        &self,
-        client: &ClientId,
-        mut books: Books,
-        passed: impl Fn(u64),
-    ) -> Result<ClientSummary, ArchiveError> {
+    /// Writes a client, in place of what was there of it.
+    pub async fn put(&self, client: &ClientId, mut books: Books) -> Result<ClientSummary, ArchiveError> {
         let (directory, aside) = (self.client_directory(client), self.client_directory(client).with_extension("part"));
         for old in [&directory, &aside] {
             if old.exists() {
@@ -177,9 +172,7 @@ impl Directory {
                 Some(file) => file,
                 None => PartFile::create(&aside, chunk.part, self.manifest.encoding)?,
             };
-            let records = chunk.records.len() as u64;
             file = Some(open.write(client, &chunk)?);
-            passed(records);
         }
         file.map_or(Ok(()), PartFile::close)?;
         let summary =
@@ -244,6 +237,11 @@ impl Directory {
             return Err(refuse(&directory, "the records are not those that client.json knows: the archive is damaged"));
         }
         Ok(())
+    }
+
+    /// Says what is wrong with the archive.
+    pub fn refuse(&self, why: &str) -> ArchiveError {
+        refuse(&self.path, why)
     }
 
     fn client_directory(&self, client: &ClientId) -> PathBuf {

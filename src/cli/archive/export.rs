@@ -28,8 +28,8 @@ Each client is read at one moment. What is written afterwards is not in the arch
 first. The embedded engine's file can be read only while no server runs. On a lone mongod an interrupted batch is
 finished first.
 
-The same command again goes on where it was interrupted: clients that are there are kept if their revision is still the
-same, else read again.
+The same command again goes on where it was interrupted; clients that have changed since are read again. An archive that
+is complete is compared with the store and never changed: it is an error if the store has moved on since.
 
 Examples:
   viveka-sync export --data-dir ./data backup
@@ -65,14 +65,15 @@ pub(in crate::cli) async fn run(arguments: Arguments) -> Result<ExitCode, CliErr
     let clients = clients(store.as_ref(), arguments.client).await?;
     let manifest = Manifest::new(arguments.encoding, store.source(), arguments.client);
     let mut archive = Directory::begin(&arguments.directory, manifest)?;
-    let summaries = match &archive.manifest.clients {
-        Some(complete) => complete.keys().map(|client| stored(&archive, client)).collect::<Result<Vec<_>, _>>()?,
-        None => {
-            let summaries = export_all(store.as_ref(), &archive, &clients).await?;
-            archive.complete(&clients)?;
-            summaries
-        }
-    };
+    if let Some(complete) = &archive.manifest.clients
+        && !complete.keys().cloned().eq(clients.iter().map(ClientId::to_string))
+    {
+        return Err(moved_on(&archive).into());
+    }
+    let summaries = export_all(store.as_ref(), &archive, &clients).await?;
+    if archive.manifest.clients.is_none() {
+        archive.complete(&clients)?;
+    }
     report(&arguments, &archive, &summaries);
     Ok(ExitCode::SUCCESS)
 }
@@ -84,11 +85,6 @@ async fn clients(store: &dyn Archive, only: Option<ClientId>) -> Result<Vec<Clie
         Some(client) if all.contains(&client) => Ok(vec![client]),
         Some(client) => Err(ArchiveError::Source(format!("the store holds nothing of the client {client}"))),
     }
-}
-
-fn stored(archive: &Directory, client: &str) -> Result<ClientSummary, ArchiveError> {
-    let id = store_settings::client(client).map_err(|e| ArchiveError::Source(format!("{client}: {e}")))?;
-    archive.summary(&id)?.ok_or_else(|| ArchiveError::Source(format!("{client} is missing in the archive")))
 }
 
 async fn export_all(
@@ -115,21 +111,43 @@ async fn export(store: &dyn Archive, archive: &Directory, client: &ClientId) -> 
     let mut attempts = 0;
     loop {
         attempts += 1;
-        let books = store.read(client).await?;
-        if let Some(summary) = archive.summary(client)?
-            && summary.head == books.head
-        {
-            return Ok(summary);
-        }
-        match archive.put(client, books, |_| ()).await {
-            Ok(summary) => {
-                verify(archive, client, &summary).await?;
-                return Ok(summary);
-            }
+        match try_export(store, archive, client).await {
             Err(ArchiveError::Moved(_)) if attempts < ATTEMPTS => {}
-            Err(error) => return Err(error),
+            exported => return exported,
         }
     }
+}
+
+async fn try_export(
+    store: &dyn Archive,
+    archive: &Directory,
+    client: &ClientId,
+) -> Result<ClientSummary, ArchiveError> {
+    if let Some(summary) = archive.summary(client)?
+        && is_current(store, client, &summary).await?
+    {
+        return Ok(summary);
+    }
+    if archive.manifest.clients.is_some() {
+        return Err(moved_on(archive));
+    }
+    let summary = archive.put(client, store.read(client).await?).await?;
+    verify(archive, client, &summary).await?;
+    Ok(summary)
+}
+
+/// Whether the store still holds what the archive does.
+async fn is_current(store: &dyn Archive, client: &ClientId, summary: &ClientSummary) -> Result<bool, ArchiveError> {
+    let mut books = store.read(client).await?;
+    let mut tally = Tally::default();
+    while let Some(chunk) = books.records.recv().await {
+        tally.add(&chunk?);
+    }
+    Ok(books.head == summary.head && tally.finish() == sums(&summary.collections))
+}
+
+fn moved_on(archive: &Directory) -> ArchiveError {
+    archive.refuse("it is complete, and the store has moved on since it was made; name another directory")
 }
 
 /// Reads what was written.

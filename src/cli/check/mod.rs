@@ -21,7 +21,7 @@ use books::Audit;
 const HELP: &str = "\
 Verifies the store (its kind, its indexes) and the books of each client: paid sums, finalisation, purchase histories,
 payments, receipts and local ids that point to records, revisions, counters. Reads one client at a time, of one moment,
-and writes nothing. The exit code is 1 if there is a problem.
+and changes nothing. The exit code is 1 if there is a problem.
 
 A `problem` is something that this program's rules rule out. A `note` is worth to be known: other services may well have
 meant it. Records that this program never wrote carry no revision, and at most get notes.
@@ -29,7 +29,8 @@ meant it. Records that this program never wrote carry no revision, and at most g
 What cannot be known: what was paid when an invoice was created is not told anywhere else, so of its paid amount only the
 bounds are checked: at least the sum of its payments, at most its total.
 
-The embedded engine's file can be read only while no server runs. On MongoDB servers may go on.
+The embedded engine's file can be read only while no server runs; one that was not closed is put in order as it is opened,
+as any opening does. On MongoDB servers may go on.
 
 Examples:
   viveka-sync check --data-dir ./data

@@ -97,6 +97,7 @@ impl Archive for MongoArchive {
             add_clients(&self.db, part.name(), owner, &mut clients).await?;
         }
         add_clients(&self.db, CLIENTS, "_id", &mut clients).await?;
+        add_clients(&self.db, INTENTS, "clientId", &mut clients).await?;
         Ok(clients)
     }
 

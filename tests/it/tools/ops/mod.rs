@@ -4,6 +4,7 @@ mod check;
 mod command;
 mod interrupted;
 mod moves;
+mod pending;
 mod refusals;
 mod seeds;
 mod small;

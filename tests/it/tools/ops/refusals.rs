@@ -10,7 +10,7 @@ use viveka_sync::model::Collection;
 
 use super::command::{on, program, run, run_once};
 use super::seeds::seed;
-use crate::harness::{Engine, Phone, Server, Setup, on_every_engine, random_hex};
+use crate::harness::{Engine, Phone, Server, Setup, block_on, database_at, on_every_engine, random_hex};
 
 /// An archive of a shop with some items.
 struct Exported {
@@ -112,6 +112,75 @@ on_every_engine! {
         let pull = Phone::of(&server, &exported.client).pull().expect_ok();
         assert_eq!(pull["data"]["itemGroups"].as_array().unwrap().len(), 1);
     }
+}
+
+#[test]
+fn an_id_that_another_client_has_is_found_on_a_replica_set() {
+    foreign_id(Engine::ReplicaSet);
+}
+
+#[test]
+fn an_id_that_another_client_has_is_found_on_a_lone_mongod() {
+    foreign_id(Engine::LoneMongod);
+}
+
+/// In MongoDB ids are unique over all clients. What is there stays, and what was sent is not taken.
+fn foreign_id(engine: Engine) {
+    let (exported, setup, other) = (Exported::new("jsonl"), Setup::on(engine), random_hex(12));
+    let first = fs::read_to_string(exported.file("items.jsonl")).unwrap();
+    let mut first: Document = serde_json::from_str(first.lines().next().unwrap()).unwrap();
+    first.insert("name", "of another shop");
+    seed(engine, &setup, &other, &[(Collection::Items, vec![first])]);
+    let said = exported.refused(engine, &setup);
+    assert!(said.contains("items holds 2 records after the import where 3 were sent"), "{said}");
+    let server = Server::start_ready(&setup);
+    let pull = Phone::of(&server, &other).pull().expect_ok();
+    assert_eq!(pull["data"]["items"][0]["name"], json!("of another shop"));
+}
+
+/// An account that is there is not replaced by the archive's.
+#[test]
+fn an_account_that_is_there_is_not_replaced() {
+    let (source, target, client) = (Setup::on(Engine::LoneMongod), Setup::on(Engine::ReplicaSet), ObjectId::new());
+    let put = |setup: &Setup, name: &str| {
+        let account = doc! { "_id": client, "name": name };
+        block_on(async {
+            database_at(setup).await.collection::<Document>("clients").insert_one(account).await.unwrap();
+        });
+    };
+    put(&source, "old");
+    put(&target, "new");
+    let directory = tempfile::tempdir().unwrap();
+    let archive = directory.path().join("archive");
+    let archive = archive.to_str().unwrap();
+    run(on(Engine::LoneMongod, &source, &["export", archive])).expect_ok();
+    let said = run(on(Engine::ReplicaSet, &target, &["import", archive])).expect_failure();
+    assert!(said.contains("has data already (clients 1)"), "{said}");
+    // And in the embedded engine what went in before is found there.
+    let embedded = Setup::embedded();
+    run(on(Engine::Embedded, &embedded, &["import", archive])).expect_ok();
+    let again = directory.path().join("again");
+    let again = run(on(Engine::Embedded, &embedded, &["export", "--json", again.to_str().unwrap()])).expect_json();
+    assert_eq!(again["clients"][0]["collections"]["clients"]["records"], json!(1));
+}
+
+#[test]
+fn a_complete_archive_is_never_changed() {
+    let (setup, client) = (Setup::embedded(), random_hex(12));
+    let item = |n: i32| doc! { "_id": ObjectId::new(), "name": "Tea", "n": n };
+    seed(Engine::Embedded, &setup, &client, &[(Collection::Items, vec![item(1)])]);
+    let directory = tempfile::tempdir().unwrap();
+    let archive = directory.path().join("archive");
+    let export = || run(on(Engine::Embedded, &setup, &["export", archive.to_str().unwrap()]));
+    assert_eq!(export().expect_ok(), export().expect_ok());
+    let complete = fs::read(archive.join("manifest.json")).unwrap();
+    // Nobody would want yesterday's archive in place of today's without a word.
+    seed(Engine::Embedded, &setup, &client, &[(Collection::Items, vec![item(2)])]);
+    assert!(export().expect_failure().contains("the store has moved on"));
+    seed(Engine::Embedded, &setup, &random_hex(12), &[(Collection::Items, vec![item(3)])]);
+    assert!(export().expect_failure().contains("the store has moved on"));
+    assert_eq!(fs::read(archive.join("manifest.json")).unwrap(), complete);
+    run(program(&["import", "--verify", archive.to_str().unwrap()], &[])).expect_ok();
 }
 
 #[test]
