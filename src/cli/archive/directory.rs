@@ -1,8 +1,10 @@
 //! An archive on the disk.
 //!
-//!     manifest.json                  what it is; complete when all clients are there, with the digest of each client.json
-//!     clients/ID/client.json         what the client's books count; for each file its count, bytes and SHA-256
-//!     clients/ID/items.bson          the records of one collection (or items.jsonl)
+//! ```text
+//! manifest.json                  what it is; complete when all clients are there, with the digest of each client.json
+//! clients/ID/client.json         what the client's books count; for each file its count, bytes and SHA-256
+//! clients/ID/items.bson          the records of one collection (or items.jsonl)
+//! ```
 //!
 //! The directory of a client appears with all that is in it, at once, and the manifest is completed last. So a command
 //! that was killed has left nothing that looks like more than it is.

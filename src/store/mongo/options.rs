@@ -66,7 +66,7 @@ impl MongoOptions {
 impl fmt::Debug for MongoOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MongoOptions")
-            .field("url", &shown_url(&self.url))
+            .field("url", &without_options(&hide_credentials(&self.url)))
             .field("database", &self.database)
             .field("receipt_days", &self.receipt_days)
             .field("sole_writer", &self.sole_writer)
@@ -78,8 +78,11 @@ impl fmt::Debug for MongoOptions {
 /// What may be shown of a connection string: where it leads, without user, password and options. `None` if it is none.
 pub fn shown_url(url: &str) -> Option<String> {
     ConnectionString::parse(url).ok()?;
-    let shown = hide_credentials(url);
-    Some(shown.split('?').next().unwrap_or_default().to_owned())
+    Some(without_options(&hide_credentials(url)).to_owned())
+}
+
+fn without_options(url: &str) -> &str {
+    url.split('?').next().unwrap_or_default()
 }
 
 /// The URL without what stands before its last `@`. A password that should have been percent-encoded may
