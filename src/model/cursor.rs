@@ -86,6 +86,12 @@ impl Lineage {
     /// More are not kept, so that a client's counter stays small however often its servers start.
     const MOST: usize = 64;
 
+    /// A history that begins here, whatever was before: no position that was seen until now is part of it, not even
+    /// that of a client without commits.
+    pub fn anew(tag: Tag) -> Self {
+        Self(vec![Branch { from: Revision::default(), tag }])
+    }
+
     /// The position of a commit, by its revision.
     pub fn at(&self, revision: Revision) -> Position {
         let branch = self.0.iter().rev().find(|branch| branch.from <= revision);
@@ -171,6 +177,17 @@ mod tests {
         assert!(!restored.holds(lost, Revision(50)), "it is of the other history");
         assert!(restored.holds(restored.at(Revision(41)), Revision(50)));
         assert!(restored.holds(Position::default(), Revision(50)));
+    }
+
+    #[test]
+    fn nothing_that_was_seen_is_part_of_a_history_that_begins_anew() {
+        let before = Lineage::default().branched(Revision(1), Tag(7), Tag(-1));
+        let anew = Lineage::anew(Tag(9));
+        for revision in [0, 1, 40] {
+            assert!(!anew.holds(before.at(Revision(revision)), Revision(40)), "{revision}");
+            assert!(anew.holds(anew.at(Revision(revision)), Revision(40)));
+        }
+        assert!(!anew.holds(Position::default(), Revision(0)));
     }
 
     #[test]

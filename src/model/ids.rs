@@ -10,8 +10,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 /// The tenant: the shop whose data a request may touch, and the only source of tenancy.
 ///
-/// Whoever holds a value of this type may read and write that shop's data, so there is one way to
-/// make one from the outside: from the claim of a token whose signature was checked.
+/// Whoever holds a value of this type may read and write that shop's data, so there is one way for a request to
+/// make one: from the claim of a token whose signature was checked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(ObjectId);
 
@@ -19,6 +19,12 @@ impl ClientId {
     /// Reads the `clientId` claim of a verified token: exactly 24 hex digits, of either case.
     pub fn from_verified_claim(claim: &str) -> Option<Self> {
         ObjectId::parse_str(claim).ok().map(Self)
+    }
+
+    /// A client whom the operator names, or whom the store holds: for commands that are run beside the store by who
+    /// may read all of it anyway, never for a request.
+    pub fn for_operator(id: ObjectId) -> Self {
+        Self(id)
     }
 
     /// Whether a `clientId` that a request states is this client.

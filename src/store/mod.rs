@@ -7,6 +7,7 @@ mod pull;
 mod records;
 mod waiting;
 
+pub mod archive;
 pub mod embedded;
 pub mod mongo;
 

@@ -9,7 +9,7 @@ use std::path::Path;
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("lib", &[]),
-    ("cli", &["server", "telemetry", "config", "clock", "phone"]),
+    ("cli", &["server", "telemetry", "config", "store", "clock", "model", "phone"]),
     ("server", &["secret_file", "config", "http", "store", "metrics"]),
     ("telemetry", &["config", "otel"]),
     ("secret_file", &["config"]),
@@ -71,6 +71,12 @@ const RESERVED: &[Reserved] = &[
         banned: &[],
         allowed: &["http/auth/", "model/ids.rs"],
         rule: "only http/auth/ makes a ClientId",
+    },
+    Reserved {
+        names: &["for_operator"],
+        banned: &[],
+        allowed: &["cli/", "store/", "model/ids.rs"],
+        rule: "only the operator's commands make a ClientId that no token named",
     },
     Reserved {
         names: &["StatusCode"],

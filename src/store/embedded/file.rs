@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use redb::{Database, TableDefinition};
+use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, TableDefinition};
 
 use super::super::StoreError;
 use super::{OpenError, failed, tables};
@@ -62,7 +62,7 @@ impl BookFile {
         let database = open(directory)?;
         // A new file survives a power loss only once its directory does.
         lock.sync_all().map_err(own)?;
-        let id = tables::create(&database).and_then(|()| tables::store_id(&database));
+        let id = tables::create(&database).and_then(|()| tables::store_id(&database.begin_read()?));
         let id = id.map_err(|e| OpenError::Database(directory.to_owned(), e))?;
         let current = Current { database: Some(database), opening: Opening(0) };
         Ok((Self { current: RwLock::new(current), directory: directory.to_owned(), _lock: lock }, id))
@@ -142,21 +142,61 @@ impl BookFile {
     }
 }
 
+/// The file, open for somebody who only reads. Servers are kept away meanwhile, and other readers are not.
+pub(super) struct ReadOnlyFile {
+    database: Box<dyn ReadableDatabase + Send + Sync>,
+    _lock: File,
+}
+
+impl ReadOnlyFile {
+    /// Opens the file in a directory. One that its last process did not close, because it was killed, is put in order
+    /// first, as any opening does; else nothing is written.
+    ///
+    /// # Errors
+    /// [`OpenError`], in particular if there is no file, or if a server has it open.
+    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        let path = directory.join(BookFile::NAME);
+        if !path.exists() {
+            return Err(OpenError::Missing(directory.to_owned()));
+        }
+        let lock = File::open(directory).map_err(|e| OpenError::Directory(directory.to_owned(), e))?;
+        if let Err(TryLockError::WouldBlock) = lock.try_lock_shared() {
+            return Err(OpenError::InUse(directory.to_owned()));
+        }
+        let database: Box<dyn ReadableDatabase + Send + Sync> = match redb::ReadOnlyDatabase::open(&path) {
+            Ok(database) => Box::new(database),
+            Err(DatabaseError::RepairAborted) => Box::new(open(directory)?),
+            Err(error) => return Err(unopened(directory, error)),
+        };
+        Ok(Self { database, _lock: lock })
+    }
+
+    /// A snapshot of everything.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
+        self.database.begin_read().map_err(failed)
+    }
+}
+
 fn open(directory: &Path) -> Result<Database, OpenError> {
     let mut file = OpenOptions::new();
     let file = file.read(true).write(true).create(true).truncate(false).mode(0o600);
     let file = file.open(directory.join(BookFile::NAME)).map_err(|e| OpenError::Directory(directory.to_owned(), e))?;
     let database = Database::builder().set_cache_size(BookFile::CACHE_BYTES).create_file(file);
-    database.map_err(|e| match e {
-        redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(directory.to_owned()),
+    database.map_err(|e| unopened(directory, e))
+}
+
+fn unopened(directory: &Path, error: DatabaseError) -> OpenError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(directory.to_owned()),
         other => OpenError::Database(directory.to_owned(), other.into()),
-    })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use redb::ReadableDatabase;
-
     use super::*;
 
     #[test]

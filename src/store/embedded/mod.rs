@@ -1,6 +1,7 @@
 //! The embedded engine: one redb file, one writer thread, readers that never wait for it.
 
 mod account;
+mod archive;
 mod file;
 mod scan;
 mod tables;
@@ -25,6 +26,7 @@ use super::{
 use crate::dataset::Records;
 use crate::model::{ClientId, Collection, Cursor, Lineage, Position, Revision, SessionId, StoreId};
 use crate::plan::{Planner, ReadSet, Snapshot};
+pub use archive::EmbeddedArchive;
 use file::BookFile;
 use tables::Tables;
 use writer::Writer;
@@ -48,6 +50,9 @@ pub enum OpenError {
     /// The file is locked.
     #[error("the data in {} are in use by another process", .0.display())]
     InUse(PathBuf),
+    /// There is no file to read.
+    #[error("there is no store in {}", .0.display())]
+    Missing(PathBuf),
     /// The directory cannot be made or written.
     #[error("cannot use the data directory {}: {}", .0.display(), .1)]
     Directory(PathBuf, io::Error),

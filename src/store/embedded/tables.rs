@@ -1,5 +1,7 @@
 //! The tables of the file. Every key starts with the client's id, so that no range crosses clients.
 
+pub(super) mod whole;
+
 use std::collections::{BTreeSet, HashSet};
 
 use bson::RawDocumentBuf;
@@ -71,8 +73,8 @@ fn make(database: &Database) -> Result<(), redb::Error> {
 }
 
 /// Which store this is.
-pub(super) fn store_id(database: &Database) -> Result<StoreId, redb::Error> {
-    let stored = database.begin_read()?.open_table(STORE)?.get(())?;
+pub(super) fn store_id(transaction: &ReadTransaction) -> Result<StoreId, redb::Error> {
+    let stored = transaction.open_table(STORE)?.get(())?;
     Ok(StoreId(stored.map_or(0, |id| id.value())))
 }
 

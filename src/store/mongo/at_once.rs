@@ -99,7 +99,10 @@ impl Reader {
         };
         let document = document?.as_document().filter(|document| document.as_bytes().len() <= self.most_at_once());
         let dataset = document.and_then(|document| dataset(document, extent));
-        Ok(document.zip(dataset).map(|(own, dataset)| AtOnce { counter: Counter::of(own), at: At(time), dataset }))
+        let read = document.zip(dataset);
+        let read = read.map(|(own, dataset)| AtOnce { counter: Counter::of(own), at: At(time), dataset });
+        // Who reads it in another way says why it is not served.
+        Ok(read.filter(|read| !read.counter.importing))
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Counter {
     pub next_invoice: i64,
     /// Which commits belong to which history.
     pub lineage: Lineage,
+    /// Whether the client is just being written as a whole (`archive`), so that what is there of it is not to be used.
+    pub importing: bool,
 }
 
 /// A counter that a transaction has raised for a batch that is not planned yet.
@@ -37,7 +39,7 @@ pub(super) struct Raised {
 impl Default for Counter {
     /// That of a new client.
     fn default() -> Self {
-        Self { revision: Revision::default(), next_invoice: 1, lineage: Lineage::default() }
+        Self { revision: Revision::default(), next_invoice: 1, lineage: Lineage::default(), importing: false }
     }
 }
 
@@ -48,7 +50,19 @@ impl Counter {
             revision: Revision(whole(record, "revision").unwrap_or_default()),
             next_invoice: whole(record, "nextInvoice").unwrap_or(1),
             lineage: lineage(record).unwrap_or_default(),
+            importing: record.get(IMPORTING).is_ok_and(|marker| marker.is_some()),
         }
+    }
+
+    /// The same, if the client may be served.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] while it is being imported.
+    pub fn usable(self) -> Result<Self, StoreError> {
+        if self.importing {
+            return Err(StoreError::Unavailable("the client is being imported".to_owned()));
+        }
+        Ok(self)
     }
 
     /// Where the client's books stand.
@@ -79,11 +93,12 @@ impl Counter {
             [(client, numbers)] => HashMap::from([Self::raise_one(db, session, client, *numbers).await?]),
             _ => Self::raise_all(db, session, clients).await?,
         };
-        let missing = || StoreError::Internal("a counter that was raised is not there".to_owned()).into();
-        let raised = clients.iter().map(|(client, numbers)| {
-            raised.get(&client.object_id()).map(|record| Raised::by(record, *numbers)).ok_or_else(missing)
-        });
-        raised.collect()
+        let usable = |(member, (client, numbers)): (usize, &(ClientId, usize))| {
+            let missing = || StoreError::Internal("a counter that was raised is not there".to_owned());
+            let record = raised.get(&client.object_id()).ok_or_else(missing)?;
+            Raised::by(record, *numbers).usable().map_err(|error| Stopped::by(member, error))
+        };
+        clients.iter().enumerate().map(usable).collect()
     }
 
     /// With one command.
@@ -150,6 +165,10 @@ impl Raised {
         Self { next_invoice: now.next_invoice, before: Counter { revision, next_invoice, ..now } }
     }
 
+    fn usable(self) -> Result<Self, StoreError> {
+        Ok(Self { before: self.before.usable()?, ..self })
+    }
+
     /// What is still wrong with the document once the plan is there, if anything: the fields to set. `begun` is the
     /// lineage of a history that the commit begins.
     pub fn correction(&self, plan: &Plan, begun: Option<RawBson>) -> Option<RawDocumentBuf> {
@@ -175,6 +194,9 @@ impl Raised {
         (self.before != Counter::default()).then_some(fields)
     }
 }
+
+/// The field of a client's document that says that it is being written as a whole.
+pub(super) const IMPORTING: &str = "importing";
 
 /// What a batch adds to its client's document at once.
 fn steps(numbers: usize) -> RawDocumentBuf {
@@ -218,7 +240,7 @@ mod tests {
     }
 
     fn raised(revision: i64, before: i64, now: i64) -> Raised {
-        let before = Counter { revision: Revision(revision), next_invoice: before, lineage: Lineage::default() };
+        let before = Counter { revision: Revision(revision), next_invoice: before, ..Counter::default() };
         Raised { before, next_invoice: now }
     }
 

@@ -57,15 +57,16 @@ impl Reader {
     /// Where the client's books stand: at this moment, or now, which then is the moment.
     pub async fn counter(&self, at: Option<At>) -> Result<(Counter, Option<At>), StoreError> {
         if self.lone {
-            return Ok((Counter::load(&self.db, None, self.client).await?, None));
+            return Ok((Counter::load(&self.db, None, self.client).await?.usable()?, None));
         }
-        retried(|| async {
+        let (counter, at) = retried(|| async {
             let mut session = self.snapshot(at).await?;
             let counter = Counter::load(&self.db, Some(&mut session), self.client).await?;
             let time = session.snapshot_time().ok_or_else(|| Error::custom("a snapshot without a time"))?;
             Ok((counter, Some(At(time))))
         })
-        .await
+        .await?;
+        Ok((counter.usable()?, at))
     }
 
     /// Everything of the client. All collections side by side: a session serves one command at a time, so each has

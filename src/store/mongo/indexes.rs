@@ -17,21 +17,73 @@ use crate::model::{Collection, StoreId};
 /// under whatever name, is used as it is.
 pub(super) async fn ensure(db: &Database, receipt_days: u32) -> Result<()> {
     make_collections(db).await?;
+    for Wanted { collection, keys, options } in wanted() {
+        make(db, collection, keys, options).await?;
+    }
+    expire_receipts(db, receipt_days).await
+}
+
+/// An index that every database is to have.
+struct Wanted {
+    collection: &'static str,
+    keys: Document,
+    options: IndexOptions,
+}
+
+fn wanted() -> Vec<Wanted> {
+    let plain = |collection, keys| Wanted { collection, keys, options: IndexOptions::default() };
+    let unique = |collection, keys| Wanted { collection, keys, options: IndexOptions::builder().unique(true).build() };
+    let mut wanted = Vec::new();
     for collection in Collection::ALL {
         // The dataset's filter and order.
-        make(db, collection.name(), doc! { "clientId": 1, "_id": 1 }, IndexOptions::default()).await?;
+        wanted.push(plain(collection.name(), doc! { "clientId": 1, "_id": 1 }));
         // What changed after a revision. Records that other programs write have none, and cost nothing here.
         let ours = IndexOptions::builder().partial_filter_expression(doc! { "revision": { "$exists": true } }).build();
-        make(db, collection.name(), doc! { "clientId": 1, "revision": 1 }, ours).await?;
+        let keys = doc! { "clientId": 1, "revision": 1 };
+        wanted.push(Wanted { collection: collection.name(), keys, options: ours });
     }
-    make(db, Collection::Invoices.name(), doc! { "clientId": 1, "invoiceNumber": 1 }, IndexOptions::default()).await?;
-    make(db, Collection::PurchaseHistories.name(), doc! { "clientId": 1, "invoiceId": 1 }, IndexOptions::default())
-        .await?;
-    make(db, INTENTS, doc! { "clientId": 1 }, IndexOptions::default()).await?;
-    let unique = || IndexOptions::builder().unique(true).build();
-    make(db, RECEIPTS, doc! { "clientId": 1, "key": 1 }, unique()).await?;
-    make(db, LOCAL_IDS, doc! { "clientId": 1, "localId": 1 }, unique()).await?;
-    expire_receipts(db, receipt_days).await
+    wanted.push(plain(Collection::Invoices.name(), doc! { "clientId": 1, "invoiceNumber": 1 }));
+    wanted.push(plain(Collection::PurchaseHistories.name(), doc! { "clientId": 1, "invoiceId": 1 }));
+    wanted.push(plain(INTENTS, doc! { "clientId": 1 }));
+    wanted.push(unique(RECEIPTS, doc! { "clientId": 1, "key": 1 }));
+    wanted.push(unique(LOCAL_IDS, doc! { "clientId": 1, "localId": 1 }));
+    wanted
+}
+
+/// An index that is not there, or does not keep records apart as it is to.
+pub(super) struct Missing {
+    pub collection: &'static str,
+    pub keys: Document,
+    pub unique: bool,
+}
+
+/// Looks which indexes are missing, and makes none.
+pub(super) async fn missing(db: &Database) -> Result<Vec<Missing>> {
+    let existing = db.list_collection_names().await?;
+    let mut missing = Vec::new();
+    for Wanted { collection, keys, options } in wanted() {
+        let unique = options.unique.unwrap_or(false);
+        let mut found = false;
+        if existing.iter().any(|name| name == collection) {
+            let mut indexes = db.collection::<Document>(collection).list_indexes().await?;
+            while let Some(index) = indexes.next().await.transpose()? {
+                let keeps_apart = index.options.and_then(|options| options.unique).unwrap_or(false);
+                found |= same_keys(&index.keys, &keys) && (keeps_apart || !unique);
+            }
+        }
+        if !found {
+            missing.push(Missing { collection, keys, unique });
+        }
+    }
+    Ok(missing)
+}
+
+/// Whether two indexes have the same fields in the same order, whatever type of number says the direction.
+fn same_keys(one: &Document, other: &Document) -> bool {
+    let ascending = |keys: &Document| -> Vec<_> {
+        keys.iter().map(|(name, order)| (name.clone(), order.as_i32().or(order.as_f64().map(|f| f as i32)))).collect()
+    };
+    ascending(one) == ascending(other)
 }
 
 /// Which store it is. Whoever comes first decides.

@@ -6,6 +6,7 @@
 
 mod account;
 mod apply;
+mod archive;
 mod at_once;
 mod backoff;
 mod client_queue;
@@ -34,7 +35,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-pub use options::{MongoOptions, check_url};
+pub use archive::{MongoArchive, Pending};
+pub use options::{MongoOptions, check_url, shown_url};
 
 use super::cache::{Commit, DatasetCache, Known};
 use super::gather::Gathered;

@@ -65,15 +65,24 @@ impl MongoOptions {
 
 impl fmt::Debug for MongoOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = hide_credentials(&self.url);
         f.debug_struct("MongoOptions")
-            .field("url", &url.split('?').next().unwrap_or_default())
+            .field("url", &without_options(&hide_credentials(&self.url)))
             .field("database", &self.database)
             .field("receipt_days", &self.receipt_days)
             .field("sole_writer", &self.sole_writer)
             .field("memory", &self.memory)
             .finish()
     }
+}
+
+/// What may be shown of a connection string: where it leads, without user, password and options. `None` if it is none.
+pub fn shown_url(url: &str) -> Option<String> {
+    ConnectionString::parse(url).ok()?;
+    Some(without_options(&hide_credentials(url)).to_owned())
+}
+
+fn without_options(url: &str) -> &str {
+    url.split('?').next().unwrap_or_default()
 }
 
 /// The URL without what stands before its last `@`. A password that should have been percent-encoded may

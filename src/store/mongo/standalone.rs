@@ -40,7 +40,7 @@ pub(super) async fn execute(
     let reads = planner.reads();
     loop {
         finish_pending(db, client.object_id()).await?;
-        let counter = Counter::load(db, None, client.object_id()).await.map_err(StoreError::from)?;
+        let counter = Counter::load(db, None, client.object_id()).await.map_err(StoreError::from)?.usable()?;
         let loaded = load(db, None, Asked { client, counter: &counter, reads: &reads }, keep).await?;
         failpoint::reached(Point::BeforePlanning);
         let plan = match planner.plan(&loaded.snapshot)? {
@@ -84,7 +84,7 @@ pub(super) async fn execute(
 /// What a planner would be given now.
 pub(super) async fn snapshot(db: &Database, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
     finish_pending(db, client.object_id()).await?;
-    let counter = Counter::load(db, None, client.object_id()).await?;
+    let counter = Counter::load(db, None, client.object_id()).await?.usable()?;
     let loaded = load(db, None, Asked { client, counter: &counter, reads }, Keep::Nothing).await;
     Ok(loaded.map_err(Failure::of_the_store)?.snapshot)
 }

@@ -304,7 +304,7 @@ async fn read(
     client: &ClientId,
     reads: &ReadSet,
 ) -> Result<Snapshot, Failure> {
-    let counter = Counter::load(db, Some(&mut *session), client.object_id()).await?;
+    let counter = Counter::load(db, Some(&mut *session), client.object_id()).await?.usable()?;
     let asked = Asked { client, counter: &counter, reads };
     Ok(load(db, Some(&mut *session), asked, Keep::Nothing).await?.snapshot)
 }

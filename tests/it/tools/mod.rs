@@ -1,4 +1,5 @@
-//! The tools of the program, as their users call them: real processes against real servers.
+//! The commands beside the server, as their users call them: real processes against real servers and stores.
 
+mod ops;
 mod replay;
 mod storm;

@@ -1,0 +1,338 @@
+//! An archive on the disk.
+//!
+//! ```text
+//! manifest.json                  what it is; complete when all clients are there, with the digest of each client.json
+//! clients/ID/client.json         what the client's books count; for each file its count, bytes and SHA-256
+//! clients/ID/items.bson          the records of one collection (or items.jsonl)
+//! ```
+//!
+//! The directory of a client appears with all that is in it, at once, and the manifest is completed last. So a command
+//! that was killed has left nothing that looks like more than it is.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::encoding::Encoding;
+use crate::clock;
+use crate::model::ClientId;
+use crate::store::archive::{
+    ArchiveError, ArchiveId, Books, CHUNK_BYTES, Chunk, ChunkSender, Chunks, Head, Part, Source, Sum, Sums, Tally,
+    channel, show_id,
+};
+
+/// Counts and digests by the names of collections.
+pub(super) type Digests = BTreeMap<String, Sum>;
+
+/// What an archive says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Manifest {
+    /// Always the same, so that no other file is taken for one.
+    format: String,
+    /// The version of this layout.
+    version: u32,
+    /// Its name.
+    pub archive: ArchiveId,
+    /// How records are written.
+    pub encoding: Encoding,
+    /// Which store it is of.
+    pub source: Source,
+    /// The one client that was asked for; all, if none is named.
+    pub client: Option<String>,
+    /// The version of the program that began it.
+    made_by: String,
+    /// When it was begun.
+    made_at: String,
+    /// The clients that it holds, with the SHA-256 of each `client.json`. Absent until it holds all of them.
+    pub clients: Option<BTreeMap<String, String>>,
+}
+
+/// What an archive says of a client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ClientSummary {
+    pub client: String,
+    #[serde(flatten)]
+    pub head: Head,
+    pub collections: Digests,
+}
+
+/// An archive, perhaps not complete yet.
+#[derive(Debug, Clone)]
+pub(super) struct Directory {
+    path: PathBuf,
+    pub manifest: Manifest,
+}
+
+impl Manifest {
+    const FORMAT: &str = "viveka-sync archive";
+    const VERSION: u32 = 1;
+
+    /// One that is just begun.
+    pub fn new(encoding: Encoding, source: Source, client: Option<ClientId>) -> Self {
+        let (one, other) = (clock::new_tag().0 as u64, clock::new_tag().0 as u64);
+        Self {
+            format: Self::FORMAT.to_owned(),
+            version: Self::VERSION,
+            archive: ArchiveId(format!("{one:016x}{other:016x}")),
+            encoding,
+            source,
+            client: client.map(|client| client.to_string()),
+            made_by: env!("CARGO_PKG_VERSION").to_owned(),
+            made_at: clock::now().to_string(),
+            clients: None,
+        }
+    }
+}
+
+impl Directory {
+    const MANIFEST: &str = "manifest.json";
+    const CLIENTS: &str = "clients";
+    const CLIENT: &str = "client.json";
+
+    /// Begins an archive in a new or empty directory, or goes on with one that was begun in the same way.
+    pub fn begin(path: &Path, manifest: Manifest) -> Result<Self, ArchiveError> {
+        if path.join(Self::MANIFEST).exists() {
+            let begun = Self::open(path)?;
+            let same = |of: &Manifest| (of.encoding, of.source.clone(), of.client.clone());
+            if same(&begun.manifest) != same(&manifest) {
+                let why = "an archive of another store, another client or another encoding was begun here";
+                return Err(refuse(path, why));
+            }
+            return Ok(begun);
+        }
+        let entries = |path| fs::read_dir(path).map(Iterator::count);
+        if path.exists() && entries(path).map_err(|e| refuse(path, e))? > 0 {
+            return Err(refuse(path, "it is not empty, and no archive was begun here"));
+        }
+        let archive = Self { path: path.to_owned(), manifest };
+        fs::create_dir_all(path.join(Self::CLIENTS)).map_err(|e| refuse(path, e))?;
+        archive.write_manifest()?;
+        Ok(archive)
+    }
+
+    /// Opens an archive.
+    pub fn open(path: &Path) -> Result<Self, ArchiveError> {
+        let bytes =
+            fs::read(path.join(Self::MANIFEST)).map_err(|e| refuse(path, format!("no {}: {e}", Self::MANIFEST)))?;
+        let manifest: Manifest =
+            serde_json::from_slice(&bytes).map_err(|e| refuse(path, format!("{}: {e}", Self::MANIFEST)))?;
+        if (manifest.format.as_str(), manifest.version) != (Manifest::FORMAT, Manifest::VERSION) {
+            return Err(refuse(path, "it is no archive of this version of the format"));
+        }
+        Ok(Self { path: path.to_owned(), manifest })
+    }
+
+    /// Says that all clients are there.
+    pub fn complete(&mut self, clients: &[ClientId]) -> Result<(), ArchiveError> {
+        let mut digests = BTreeMap::new();
+        for client in clients {
+            let bytes = self.read_file(&self.client_directory(client).join(Self::CLIENT))?;
+            digests.insert(client.to_string(), sha256(&bytes));
+        }
+        self.manifest.clients = Some(digests);
+        self.write_manifest()
+    }
+
+    /// What the archive says of a client; `None` if it does not hold it.
+    pub fn summary(&self, client: &ClientId) -> Result<Option<ClientSummary>, ArchiveError> {
+        let path = self.client_directory(client).join(Self::CLIENT);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bytes = self.read_file(&path)?;
+        let sealed = self.manifest.clients.as_ref().and_then(|clients| clients.get(&client.to_string()));
+        if sealed.is_some_and(|sealed| *sealed != sha256(&bytes)) {
+            return Err(refuse(&path, "it is not the file that the manifest knows"));
+        }
+        serde_json::from_slice(&bytes).map(Some).map_err(|e| refuse(&path, e))
+    }
+
+    /// Writes a client, in place of what was there of it.
+    pub async fn put(&self, client: &ClientId, mut books: Books) -> Result<ClientSummary, ArchiveError> {
+        let (directory, aside) = (self.client_directory(client), self.client_directory(client).with_extension("part"));
+        for old in [&directory, &aside] {
+            if old.exists() {
+                fs::remove_dir_all(old).map_err(|e| refuse(old, e))?;
+            }
+        }
+        fs::create_dir_all(&aside).map_err(|e| refuse(&aside, e))?;
+        let mut tally = Tally::default();
+        let mut file: Option<PartFile> = None;
+        while let Some(chunk) = books.records.recv().await {
+            let chunk = chunk?;
+            tally.add(&chunk);
+            if file.as_ref().is_some_and(|file| file.part != chunk.part) {
+                file.take().map_or(Ok(()), PartFile::close)?;
+            }
+            let open = match file.take() {
+                Some(file) => file,
+                None => PartFile::create(&aside, chunk.part, self.manifest.encoding)?,
+            };
+            file = Some(open.write(client, &chunk)?);
+        }
+        file.map_or(Ok(()), PartFile::close)?;
+        let summary =
+            ClientSummary { client: client.to_string(), head: books.head, collections: named(&tally.finish()) };
+        write_durably(&aside.join(Self::CLIENT), &pretty(&summary))?;
+        fs::rename(&aside, &directory).map_err(|e| refuse(&directory, e))?;
+        sync(&self.path.join(Self::CLIENTS))?;
+        Ok(summary)
+    }
+
+    /// Reads a client's records and compares them with what the archive says of them: before the end, if they are not
+    /// the same, comes an error. `keep` says which records are passed on.
+    pub fn read(
+        &self,
+        client: &ClientId,
+        summary: &ClientSummary,
+        keep: impl Fn(Part, &bson::raw::RawDocument) -> bool + Send + 'static,
+    ) -> Chunks {
+        let (sender, records) = channel();
+        let (archive, client, summary) = (self.clone(), *client, summary.clone());
+        std::thread::spawn(move || {
+            if let Err(error) = archive.send_all(&client, &summary, keep, &sender) {
+                // Nobody to tell is nobody to care.
+                let _ = sender.blocking_send(Err(error));
+            }
+        });
+        records
+    }
+
+    fn send_all(
+        &self,
+        client: &ClientId,
+        summary: &ClientSummary,
+        keep: impl Fn(Part, &bson::raw::RawDocument) -> bool,
+        sender: &ChunkSender,
+    ) -> Result<(), ArchiveError> {
+        let directory = self.client_directory(client);
+        let mut tally = Tally::default();
+        for part in Part::ALL.into_iter().filter(|part| summary.collections.contains_key(part.name())) {
+            let path = part_path(&directory, part, self.manifest.encoding);
+            let mut input = BufReader::new(File::open(&path).map_err(|e| refuse(&path, e))?);
+            let (mut records, mut bytes) = (Vec::new(), 0);
+            while let Some(record) = self.manifest.encoding.read(&mut input).map_err(|e| refuse(&path, e))? {
+                tally.add_record(part, record.as_bytes());
+                if !keep(part, &record) {
+                    continue;
+                }
+                bytes += record.as_bytes().len();
+                records.push(record);
+                if bytes >= CHUNK_BYTES {
+                    bytes = 0;
+                    if sender.blocking_send(Ok(Chunk { part, records: std::mem::take(&mut records) })).is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            if !records.is_empty() && sender.blocking_send(Ok(Chunk { part, records })).is_err() {
+                return Ok(());
+            }
+        }
+        if named(&tally.finish()) != summary.collections {
+            return Err(refuse(&directory, "the records are not those that client.json knows: the archive is damaged"));
+        }
+        Ok(())
+    }
+
+    /// Says what is wrong with the archive.
+    pub fn refuse(&self, why: &str) -> ArchiveError {
+        refuse(&self.path, why)
+    }
+
+    fn client_directory(&self, client: &ClientId) -> PathBuf {
+        self.path.join(Self::CLIENTS).join(client.to_string())
+    }
+
+    fn write_manifest(&self) -> Result<(), ArchiveError> {
+        write_durably(&self.path.join(Self::MANIFEST), &pretty(&self.manifest))
+    }
+
+    fn read_file(&self, path: &Path) -> Result<Vec<u8>, ArchiveError> {
+        fs::read(path).map_err(|e| refuse(path, e))
+    }
+}
+
+/// A file of records that is being written.
+struct PartFile {
+    part: Part,
+    path: PathBuf,
+    encoding: Encoding,
+    output: BufWriter<File>,
+}
+
+impl PartFile {
+    fn create(directory: &Path, part: Part, encoding: Encoding) -> Result<Self, ArchiveError> {
+        let path = part_path(directory, part, encoding);
+        let output = BufWriter::new(File::create(&path).map_err(|e| refuse(&path, e))?);
+        Ok(Self { part, path, encoding, output })
+    }
+
+    fn write(mut self, client: &ClientId, chunk: &Chunk) -> Result<Self, ArchiveError> {
+        for record in &chunk.records {
+            self.encoding.write(record, &mut self.output).map_err(|error| {
+                let id = record.get("_id").ok().flatten().or_else(|| record.get("key").ok().flatten());
+                let id = id.map_or_else(|| "without an id".to_owned(), show_id);
+                ArchiveError::Record { client: *client, part: self.part.name(), id, why: error.to_string() }
+            })?;
+        }
+        Ok(self)
+    }
+
+    fn close(self) -> Result<(), ArchiveError> {
+        let written = self.output.into_inner().map_err(io::IntoInnerError::into_error);
+        written.and_then(|file| file.sync_all()).map_err(|e| refuse(&self.path, e))
+    }
+}
+
+/// The sums of a summary, by parts.
+pub(super) fn sums(digests: &Digests) -> Sums {
+    digests.iter().filter_map(|(name, sum)| Some((Part::of(name)?, sum.clone()))).collect()
+}
+
+fn named(sums: &Sums) -> Digests {
+    sums.iter().map(|(part, sum)| (part.name().to_owned(), sum.clone())).collect()
+}
+
+fn part_path(directory: &Path, part: Part, encoding: Encoding) -> PathBuf {
+    directory.join(format!("{}.{}", part.name(), encoding.extension()))
+}
+
+/// Writes a file so that it is there as a whole or as it was.
+fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), ArchiveError> {
+    let aside = path.with_extension("new");
+    let write = || {
+        let mut file = File::create(&aside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&aside, path)
+    };
+    write().map_err(|e: io::Error| refuse(path, e))?;
+    path.parent().map_or(Ok(()), sync)
+}
+
+/// A new name survives a power loss only once its directory does.
+fn sync(directory: &Path) -> Result<(), ArchiveError> {
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(|e| refuse(directory, e))
+}
+
+fn pretty(value: &impl Serialize) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Says what is wrong with a file or a directory.
+pub(super) fn refuse(path: &Path, why: impl std::fmt::Display) -> ArchiveError {
+    ArchiveError::Source(format!("{}: {why}", path.display()))
+}

@@ -1,0 +1,395 @@
+//! What the books of one client must be like, whatever engine keeps them. No I/O.
+//!
+//! Other services write to a MongoDB database too. A record carries a `revision` if this program made or changed it,
+//! and only then the rules are known to hold of it. What is odd about others is a note.
+
+use std::collections::{HashMap, HashSet};
+
+use bson::oid::ObjectId;
+use bson::raw::{RawBsonRef, RawDocument};
+
+use crate::model::{Amount, ClientId, Collection};
+use crate::store::archive::{Chunk, Finding, Head, Part, Severity, show_id};
+
+/// The books of one client while they are read, part after part in the order of [`Part::ALL`].
+pub(super) struct Audit {
+    client: ClientId,
+    head: Head,
+    findings: Vec<Finding>,
+    records: u64,
+    ids: HashSet<(Collection, ObjectId)>,
+    /// The local ids that records carry, until the registry has named them.
+    local_ids: HashMap<(Collection, ObjectId), Local>,
+    invoices: HashMap<ObjectId, Invoice>,
+    numbers: HashMap<String, u32>,
+}
+
+/// A local id as its record has it.
+struct Local {
+    text: String,
+    ours: bool,
+}
+
+/// An invoice and what was found of it in other collections.
+#[derive(Default)]
+struct Invoice {
+    /// The last commit that made or changed it; none if this program never did.
+    revision: Option<i64>,
+    total: Option<Amount>,
+    paid: Option<Amount>,
+    is_finalized: Option<bool>,
+    customer: Option<ObjectId>,
+    payments: Payments,
+    histories: Histories,
+}
+
+/// The payments of an invoice.
+#[derive(Default)]
+struct Payments {
+    /// The sum of those that this program made.
+    ours: Amount,
+    /// The sum of all.
+    all: Amount,
+    /// The last commit that made one.
+    last: Option<i64>,
+}
+
+/// The purchase histories of an invoice.
+#[derive(Default)]
+struct Histories {
+    ours: u32,
+    all: u32,
+}
+
+impl Audit {
+    /// Nothing was read yet.
+    pub fn new(client: ClientId, head: Head) -> Self {
+        let mut audit = Self {
+            client,
+            head,
+            findings: Vec::new(),
+            records: 0,
+            ids: HashSet::new(),
+            local_ids: HashMap::new(),
+            invoices: HashMap::new(),
+            numbers: HashMap::new(),
+        };
+        audit.check_head();
+        audit
+    }
+
+    /// Takes in the next records.
+    pub fn take(&mut self, chunk: &Chunk) {
+        for record in &chunk.records {
+            self.records += 1;
+            match chunk.part {
+                Part::Data(collection) => self.take_record(collection, record),
+                Part::Receipts => self.take_receipt(record),
+                Part::LocalIds => self.take_local_id(record),
+                Part::Account | Part::Sessions => {}
+            }
+        }
+    }
+
+    /// All that was found, and how many records there were.
+    pub fn finish(mut self) -> (Vec<Finding>, u64) {
+        for (id, invoice) in std::mem::take(&mut self.invoices) {
+            self.check_invoice(id, &invoice);
+        }
+        for ((collection, id), Local { text, ours }) in std::mem::take(&mut self.local_ids) {
+            let why = format!("its localId {text:?} is not registered, so its create could be applied again");
+            self.find(severity(ours), collection.name(), Some(id.to_hex()), why);
+        }
+        let twice: Vec<_> = self.numbers.drain().filter(|(_, count)| *count > 1).collect();
+        for (number, count) in twice {
+            let why = format!("{count} invoices have the number {number:?}, which phones may state as they like");
+            self.find(Severity::Note, Collection::Invoices.name(), None, why);
+        }
+        self.findings.sort();
+        (self.findings, self.records)
+    }
+
+    fn find(&mut self, severity: Severity, collection: &str, id: Option<String>, why: String) {
+        self.findings.push(Finding::of(severity, &self.client, collection, id, why));
+    }
+
+    fn check_head(&mut self) {
+        let Head { revision, next_invoice } = self.head;
+        if revision.0 < 0 {
+            self.find(Severity::Problem, COUNTERS, None, format!("its revision is {}", revision.0));
+        }
+        if next_invoice < 1 {
+            self.find(Severity::Problem, COUNTERS, None, format!("its next invoice would be number {next_invoice}"));
+        }
+    }
+
+    fn take_record(&mut self, collection: Collection, record: &RawDocument) {
+        let revision = self.check_revision(collection.name(), record);
+        // What has an id of another kind is no record of ours, and nothing refers to it.
+        let Ok(id) = record.get_object_id("_id") else { return };
+        self.ids.insert((collection, id));
+        if let Ok(local_id) = record.get_str("localId") {
+            let local = Local { text: local_id.to_owned(), ours: revision.is_some() };
+            self.local_ids.insert((collection, id), local);
+        }
+        match collection {
+            Collection::Invoices => self.take_invoice(id, revision, record),
+            Collection::Payments => self.take_payment(id, revision, record),
+            Collection::PurchaseHistories => self.take_history(id, revision, record),
+            Collection::ItemGroups | Collection::Items | Collection::ClientCustomers => {}
+        }
+    }
+
+    /// The revision of a record, if it has one.
+    fn check_revision(&mut self, collection: &str, record: &RawDocument) -> Option<i64> {
+        let revision = match field(record, "revision")? {
+            RawBsonRef::Int64(revision) => revision,
+            RawBsonRef::Int32(revision) => revision.into(),
+            _ => {
+                let why = "its revision is no whole number, so delta answers miss it".to_owned();
+                self.find(Severity::Problem, collection, name(record), why);
+                return None;
+            }
+        };
+        if !(1..=self.head.revision.0).contains(&revision) {
+            let why = format!("its revision is {revision}, and the client is at revision {}", self.head.revision.0);
+            self.find(Severity::Problem, collection, name(record), why);
+        }
+        Some(revision)
+    }
+
+    fn take_invoice(&mut self, id: ObjectId, revision: Option<i64>, record: &RawDocument) {
+        let invoice = Invoice {
+            revision,
+            total: amount(record, "totalAmount"),
+            paid: match field(record, "paidAmount") {
+                None => Some(Amount::ZERO),
+                Some(value) => Amount::from_bson(value),
+            },
+            is_finalized: record.get_bool("isFinalized").ok(),
+            customer: record.get_object_id("clientCustomerId").ok(),
+            ..Invoice::default()
+        };
+        self.invoices.insert(id, invoice);
+        if let Ok(number) = record.get_str("invoiceNumber") {
+            *self.numbers.entry(number.to_owned()).or_default() += 1;
+        }
+        for item in sold(record) {
+            if !self.ids.contains(&(Collection::Items, item)) {
+                let why = format!("it sells the item {item}, which is not there");
+                self.find(Severity::Note, Collection::Invoices.name(), Some(id.to_hex()), why);
+            }
+        }
+    }
+
+    fn take_payment(&mut self, id: ObjectId, revision: Option<i64>, record: &RawDocument) {
+        let (severity, collection) = (severity(revision.is_some()), Collection::Payments.name());
+        let amount = amount(record, "amount").filter(|amount| *amount > Amount::ZERO);
+        if amount.is_none() {
+            self.find(severity, collection, Some(id.to_hex()), "its amount is no number above 0".to_owned());
+        }
+        let invoice = record.get_object_id("invoiceId").ok();
+        let Some(invoice) = invoice.and_then(|invoice| self.invoices.get_mut(&invoice)) else {
+            let invoice = invoice.map_or_else(|| "none".to_owned(), |invoice| invoice.to_hex());
+            let why = format!("it is paid on the invoice {invoice}, which is not there");
+            return self.find(severity, collection, Some(id.to_hex()), why);
+        };
+        invoice.payments.add(amount.unwrap_or_default(), revision);
+    }
+
+    fn take_history(&mut self, id: ObjectId, revision: Option<i64>, record: &RawDocument) {
+        let (ours, collection) = (revision.is_some(), Collection::PurchaseHistories.name());
+        let invoice_id = record.get_object_id("invoiceId").ok();
+        let Some(invoice) = invoice_id.and_then(|invoice| self.invoices.get_mut(&invoice)) else {
+            let invoice = invoice_id.map_or_else(|| "none".to_owned(), |invoice| invoice.to_hex());
+            let why = format!("it is of the invoice {invoice}, which is not there");
+            return self.find(severity(ours), collection, Some(id.to_hex()), why);
+        };
+        invoice.histories.all += 1;
+        invoice.histories.ours += u32::from(ours);
+        let customer = record.get_object_id("clientCustomerId").ok();
+        let differs = amount(record, "totalAmount") != invoice.total || customer != invoice.customer;
+        if ours && differs {
+            let why = "its total or its customer is not that of its invoice".to_owned();
+            self.find(Severity::Note, collection, Some(id.to_hex()), why);
+        }
+    }
+
+    fn check_invoice(&mut self, id: ObjectId, invoice: &Invoice) {
+        for (severity, why) in invoice.findings() {
+            self.find(severity, Collection::Invoices.name(), Some(id.to_hex()), why);
+        }
+    }
+
+    /// What a local id stands for must be there, and must say so itself.
+    fn take_local_id(&mut self, record: &RawDocument) {
+        let local_id = record.get_str("localId").unwrap_or_default().to_owned();
+        self.check_revision(Part::LocalIds.name(), record);
+        let kind = record.get_str("kind").ok();
+        let kind = kind.and_then(|kind| Collection::ALL.into_iter().find(|collection| collection.name() == kind));
+        let (Some(kind), Ok(id)) = (kind, record.get_object_id("_id")) else {
+            let why = "it does not say what it stands for".to_owned();
+            return self.find(Severity::Problem, Part::LocalIds.name(), Some(local_id), why);
+        };
+        let named = self.local_ids.remove(&(kind, id));
+        let why = match named {
+            _ if !self.ids.contains(&(kind, id)) => {
+                format!("it stands for {id} of {}, which is not there", kind.name())
+            }
+            Some(Local { text, .. }) if text != local_id => {
+                format!("it stands for {id} of {}, which says that its localId is {text:?}", kind.name())
+            }
+            _ => return,
+        };
+        self.find(Severity::Problem, Part::LocalIds.name(), Some(local_id), why);
+    }
+
+    /// All records that a receipt tells of must be there.
+    fn take_receipt(&mut self, record: &RawDocument) {
+        let key = record.get_str("key").ok().map(str::to_owned);
+        let (Ok(receipt), collection) = (record.get_document("receipt"), Part::Receipts.name()) else {
+            return self.find(Severity::Problem, Part::Receipts.name(), key, "it holds no receipt".to_owned());
+        };
+        // A receipt alone takes no revision, so a client's first may be of none.
+        let revision = receipt.get_i64("revision").unwrap_or(-1);
+        if !(0..=self.head.revision.0).contains(&revision) {
+            let why = format!("its revision is {revision}, and the client is at revision {}", self.head.revision.0);
+            self.find(Severity::Problem, collection, key.clone(), why);
+        }
+        for (list, kind) in SYNCED {
+            let ids = receipt.get_document("synced").and_then(|synced| synced.get_array(list));
+            for id in ids.into_iter().flatten().filter_map(|id| id.ok()?.as_object_id()) {
+                if !self.ids.contains(&(kind, id)) {
+                    let why = format!("it tells of {id} of {}, which is not there", kind.name());
+                    self.find(Severity::Problem, collection, key.clone(), why);
+                }
+            }
+        }
+    }
+}
+
+/// Where a client's counters are.
+const COUNTERS: &str = "syncclients";
+
+/// The lists of a receipt, and where their records are.
+const SYNCED: [(&str, Collection); 5] = [
+    ("itemsCreated", Collection::Items),
+    ("itemsUpdated", Collection::Items),
+    ("itemsDeleted", Collection::Items),
+    ("invoicesCreated", Collection::Invoices),
+    ("paymentsCreated", Collection::Payments),
+];
+
+impl Payments {
+    fn add(&mut self, amount: Amount, revision: Option<i64>) {
+        // A sum that is out of range is none that an invoice could have.
+        self.all = self.all.plus(amount).unwrap_or(self.all);
+        if revision.is_some() {
+            self.ours = self.ours.plus(amount).unwrap_or(self.ours);
+        }
+        self.last = self.last.max(revision);
+    }
+}
+
+impl Invoice {
+    fn findings(&self) -> Vec<(Severity, String)> {
+        let mut findings = Vec::new();
+        self.check_sums(&mut findings);
+        self.check_last_change(&mut findings);
+        self.check_finalisation(&mut findings);
+        self.check_histories(&mut findings);
+        findings
+    }
+
+    fn severity(&self) -> Severity {
+        severity(self.revision.is_some())
+    }
+
+    /// What was paid at its creation is told nowhere else, so only the bounds of the sum are known.
+    fn check_sums(&self, findings: &mut Vec<(Severity, String)>) {
+        let (Some(total), Some(paid)) = (self.total, self.paid) else {
+            return findings.push((self.severity(), "its total or its paid amount is no number".to_owned()));
+        };
+        let Payments { ours, all, .. } = self.payments;
+        if paid < Amount::ZERO || paid > total {
+            findings.push((self.severity(), format!("{paid} is paid of {total}")));
+        }
+        if paid < ours {
+            findings.push((Severity::Problem, format!("{paid} is paid, and its payments come to {ours}")));
+        } else if paid < all {
+            let why = format!("{paid} is paid, and with those of other services its payments come to {all}");
+            findings.push((Severity::Note, why));
+        }
+    }
+
+    /// A payment changes its invoice in the same commit, and nothing else does after its creation.
+    fn check_last_change(&self, findings: &mut Vec<(Severity, String)>) {
+        let (Some(last), changed) = (self.payments.last, self.revision.unwrap_or_default()) else { return };
+        if changed < last {
+            let why = format!("it was last changed by commit {changed}, and a payment on it is of commit {last}");
+            findings.push((Severity::Problem, why));
+        } else if changed > last {
+            let why = format!("it was last changed by commit {changed}, and no payment on it is of that commit");
+            findings.push((Severity::Problem, why));
+        }
+    }
+
+    fn check_finalisation(&self, findings: &mut Vec<(Severity, String)>) {
+        let (Some(total), Some(paid)) = (self.total, self.paid) else { return };
+        let is_paid = paid >= total;
+        match self.is_finalized {
+            Some(is_finalized) if is_finalized != is_paid => {
+                let state = if is_finalized { "finalised" } else { "open" };
+                findings.push((self.severity(), format!("it is {state}, and {paid} is paid of {total}")));
+            }
+            None if self.revision.is_some() && is_paid => {
+                findings.push((Severity::Problem, "it is paid and does not say that it is finalised".to_owned()));
+            }
+            _ => {}
+        }
+    }
+
+    fn check_histories(&self, findings: &mut Vec<(Severity, String)>) {
+        let Histories { ours, all } = self.histories;
+        let is_wanted = self.is_finalized == Some(true) && self.customer.is_some();
+        let why = match (is_wanted, all) {
+            (true, 1) | (false, 0) => return,
+            (true, 0) => "it is finalised and has a customer, and no purchase history".to_owned(),
+            (true, _) => format!("it has {all} purchase histories"),
+            (false, _) => format!("it has {all} purchase histories, and is open or has no customer"),
+        };
+        let is_ours = match (is_wanted, all) {
+            (true, 0) => self.revision.is_some(),
+            // One of ours beside one of another service may well have been made first.
+            (true, _) => ours > 1,
+            (false, _) => ours > 0,
+        };
+        findings.push((severity(is_ours), why));
+    }
+}
+
+fn severity(ours: bool) -> Severity {
+    if ours { Severity::Problem } else { Severity::Note }
+}
+
+/// The items that an invoice names.
+fn sold(invoice: &RawDocument) -> Vec<ObjectId> {
+    let lines = invoice.get_array("products").into_iter().flatten();
+    lines.filter_map(|line| line.ok()?.as_document()?.get_object_id("productId").ok()).collect()
+}
+
+fn name(record: &RawDocument) -> Option<String> {
+    match record.get_str("localId") {
+        Ok(local_id) if record.get("content").is_ok_and(|content| content.is_some()) => Some(local_id.to_owned()),
+        _ => record.get("_id").ok().flatten().map(show_id),
+    }
+}
+
+fn amount(record: &RawDocument, name: &str) -> Option<Amount> {
+    Amount::from_bson(field(record, name)?)
+}
+
+/// A field's value; absent, null and undecodable are `None`.
+fn field<'a>(record: &'a RawDocument, name: &str) -> Option<RawBsonRef<'a>> {
+    record.get(name).ok().flatten().filter(|value| !matches!(value, RawBsonRef::Null))
+}

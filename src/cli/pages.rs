@@ -1,0 +1,90 @@
+//! `viveka-sync completions` and `viveka-sync man`: made from the definition of the command line.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use super::output::print;
+use super::{Cli, CliError};
+
+const COMPLETIONS: &str = "\
+Examples:
+  viveka-sync completions bash > /etc/bash_completion.d/viveka-sync
+  viveka-sync completions zsh > ~/.zfunc/_viveka-sync
+  viveka-sync completions fish > ~/.config/fish/completions/viveka-sync.fish";
+
+const MAN: &str = "\
+Examples:
+  viveka-sync man | man -l -
+  viveka-sync man export | man -l -
+  viveka-sync man --directory /usr/local/share/man/man1";
+
+/// For which shell.
+#[derive(Debug, Args)]
+#[command(after_long_help = COMPLETIONS)]
+pub(super) struct Completions {
+    /// The shell whose completions are printed
+    shell: Shell,
+}
+
+/// Which pages.
+#[derive(Debug, Args)]
+#[command(after_long_help = MAN)]
+pub(super) struct Pages {
+    /// The command whose page is printed; that of the program if none is named
+    #[arg(conflicts_with = "directory")]
+    command: Option<String>,
+    /// Write the pages of all commands into this directory instead
+    #[arg(long)]
+    directory: Option<PathBuf>,
+}
+
+/// Prints completions.
+pub(super) fn complete(arguments: &Completions) -> Result<ExitCode, CliError> {
+    let mut text = Vec::new();
+    clap_complete::generate(arguments.shell, &mut Cli::command(), NAME, &mut text);
+    print(&String::from_utf8_lossy(&text));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints one page, or writes all of them.
+pub(super) fn man(arguments: &Pages) -> Result<ExitCode, CliError> {
+    let mut program = Cli::command();
+    // Gives each command the names of its parents.
+    program.build();
+    if let Some(directory) = &arguments.directory {
+        let told = |error: io::Error| CliError::Pages(format!("{}: {error}", directory.display()));
+        fs::create_dir_all(directory).map_err(told)?;
+        clap_mangen::generate_to(program, directory).map_err(told)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let page = match &arguments.command {
+        None => program,
+        Some(name) => {
+            let unknown = || CliError::Pages(format!("there is no command {name}"));
+            program.find_subcommand(name).cloned().ok_or_else(unknown)?
+        }
+    };
+    let mut text = Vec::new();
+    Man::new(page).render(&mut text).map_err(|error| CliError::Pages(error.to_string()))?;
+    print(&String::from_utf8_lossy(&text));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The program's name.
+const NAME: &str = "viveka-sync";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_defined() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,395 @@
+//! Whole clients, read and written as they are stored: for the operator's commands, never for a request.
+//!
+//! No rule looks at what goes through here. What is read comes as the very bytes that are stored, so fields that
+//! this program does not know go along.
+
+mod sums;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use async_trait::async_trait;
+use bson::oid::ObjectId;
+use bson::raw::RawDocument;
+use bson::{RawDocumentBuf, rawdoc};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::StoreError;
+use super::embedded::OpenError;
+use crate::model::{ClientId, Collection, Revision, StoreId};
+pub use sums::{Sum, Sums, Tally};
+
+/// A store whose clients can be read and written as a whole.
+///
+/// # Isolation
+/// What `read` gives is one client at one moment. What `write` writes is there as a whole or not at all: until
+/// it has returned [`Landed::Now`], no server serves any of it, whatever is killed when, and the same `write` again
+/// goes on or begins anew.
+///
+/// # Cursors
+/// A client that was written begins a new history. So no cursor that any phone has, of whatever store, holds, and
+/// the first answer is a full one.
+#[async_trait]
+pub trait Archive: Send + Sync {
+    /// Which store it is.
+    fn source(&self) -> Source;
+
+    /// The clients that it holds anything of.
+    ///
+    /// # Errors
+    /// [`ArchiveError`].
+    async fn clients(&self) -> Result<BTreeSet<ClientId>, ArchiveError>;
+
+    /// Everything of one client.
+    ///
+    /// # Errors
+    /// [`ArchiveError`], be it here or in the middle of the records.
+    async fn read(&self, client: &ClientId) -> Result<Books, ArchiveError>;
+
+    /// Writes a client that the store holds nothing of, and compares what the store then holds.
+    ///
+    /// # Errors
+    /// [`ArchiveError`]; nothing of the client is served then.
+    async fn write(&self, incoming: Incoming) -> Result<Landed, ArchiveError>;
+
+    /// Removes what a `write` of this archive has left that did not come to its end. Says whether there was any.
+    ///
+    /// # Errors
+    /// [`ArchiveError`].
+    async fn discard(&self, client: &ClientId, archive: &ArchiveId) -> Result<bool, ArchiveError>;
+
+    /// What is wrong with the store itself: its kind, its indexes.
+    ///
+    /// # Errors
+    /// [`ArchiveError`].
+    async fn findings(&self) -> Result<Vec<Finding>, ArchiveError>;
+
+    /// What is wrong with how the store keeps one client: what finds its records, what is not finished.
+    ///
+    /// # Errors
+    /// [`ArchiveError`].
+    async fn findings_of(&self, client: &ClientId) -> Result<Vec<Finding>, ArchiveError>;
+}
+
+/// Which store something comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// The engine's name: `embedded` or `mongodb`.
+    pub engine: String,
+    /// The identity of the store, if it has one yet.
+    pub store: Option<StoreId>,
+}
+
+/// One kind of record that a store keeps of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// A collection of its dataset, in the order of `_id`.
+    Data(Collection),
+    /// What came of each idempotency key, less `_id` and `clientId`, in the order of the keys.
+    Receipts,
+    /// What each local id stands for, in the order of the local ids.
+    LocalIds,
+    /// The record of the client itself, which another service makes.
+    Account,
+    /// Where its devices are logged in, which another service writes, in the order of `_id`.
+    Sessions,
+}
+
+impl Part {
+    /// All parts, in the order in which they are read and written.
+    pub const ALL: [Self; 10] = [
+        Self::Data(Collection::ItemGroups),
+        Self::Data(Collection::Items),
+        Self::Data(Collection::ClientCustomers),
+        Self::Data(Collection::Invoices),
+        Self::Data(Collection::Payments),
+        Self::Data(Collection::PurchaseHistories),
+        Self::Receipts,
+        Self::LocalIds,
+        Self::Account,
+        Self::Sessions,
+    ];
+
+    /// Its name: that of the MongoDB collection.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Data(collection) => collection.name(),
+            Self::Receipts => "syncreceipts",
+            Self::LocalIds => "synclocalids",
+            Self::Account => "clients",
+            Self::Sessions => "devicesessions",
+        }
+    }
+
+    /// The part of this name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|part| part.name() == name)
+    }
+
+    /// Whether another service writes it, and a store may hold it before the books come.
+    pub fn is_foreign(self) -> bool {
+        matches!(self, Self::Account | Self::Sessions)
+    }
+
+    /// Checks that a record is this client's, so that no archive can write into the books of another one.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Record`].
+    pub fn check(self, client: &ClientId, record: &RawDocument) -> Result<(), ArchiveError> {
+        let owner = match self {
+            Self::Receipts => return Ok(()),
+            Self::Account => "_id",
+            Self::Data(_) | Self::LocalIds | Self::Sessions => "clientId",
+        };
+        match record.get_object_id(owner) {
+            Ok(id) if id == client.object_id() => Ok(()),
+            _ => Err(self.refuse(client, record, "is not this client's")),
+        }
+    }
+
+    /// Says what is wrong with a record.
+    pub(super) fn refuse(self, client: &ClientId, record: &RawDocument, why: &str) -> ArchiveError {
+        let id = record.get("_id").ok().flatten().or_else(|| record.get("key").ok().flatten());
+        let id = id.map_or_else(|| "without an id".to_owned(), show_id);
+        ArchiveError::Record { client: *client, part: self.name(), id, why: why.to_owned() }
+    }
+}
+
+/// An id as an operator looks for it.
+pub fn show_id(id: bson::raw::RawBsonRef<'_>) -> String {
+    match (id.as_object_id(), id.as_str()) {
+        (Some(id), _) => id.to_hex(),
+        (_, Some(text)) => text.to_owned(),
+        _ => format!("{id:?}"),
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a client's books count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Head {
+    /// Its commits.
+    pub revision: Revision,
+    /// The number of its next invoice without a number, from 1.
+    pub next_invoice: i64,
+}
+
+impl Default for Head {
+    /// That of a client that has never committed.
+    fn default() -> Self {
+        Self { revision: Revision::default(), next_invoice: 1 }
+    }
+}
+
+/// Some records of one part.
+#[derive(Debug)]
+pub struct Chunk {
+    /// Which part.
+    pub part: Part,
+    /// Its next records.
+    pub records: Vec<RawDocumentBuf>,
+}
+
+/// The records of a client, part after part. After an error nothing comes, and what came is not to be used.
+pub type Chunks = mpsc::Receiver<Result<Chunk, ArchiveError>>;
+
+/// The way into [`Chunks`]; few wait there, so that little is held.
+pub(crate) type ChunkSender = mpsc::Sender<Result<Chunk, ArchiveError>>;
+
+/// How many chunks wait to be taken.
+const WAITING: usize = 2;
+/// About how many bytes a chunk has.
+pub(crate) const CHUNK_BYTES: usize = 1 << 20;
+/// The most records of a chunk.
+pub(crate) const CHUNK_RECORDS: usize = 1000;
+
+/// A channel of chunks.
+pub(crate) fn channel() -> (ChunkSender, Chunks) {
+    mpsc::channel(WAITING)
+}
+
+/// One client at one moment.
+#[derive(Debug)]
+pub struct Books {
+    /// What they count.
+    pub head: Head,
+    /// Their records.
+    pub records: Chunks,
+}
+
+/// The name of an archive, by which a store knows what it has taken from where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ArchiveId(pub String);
+
+/// A client that is to be written.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Whose books.
+    pub client: ClientId,
+    /// Where they come from.
+    pub archive: ArchiveId,
+    /// What they count.
+    pub head: Head,
+    /// Which parts there are records of.
+    pub parts: BTreeSet<Part>,
+    /// The records.
+    pub records: Chunks,
+}
+
+/// What came of a `write`.
+#[derive(Debug)]
+pub enum Landed {
+    /// The store now holds this, as it was read back from it.
+    Now(Sums),
+    /// The same archive was written before, to its end. The client is at this revision now.
+    Before(Revision),
+}
+
+/// How bad something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The books, or what keeps them, are not as they must be.
+    Problem,
+    /// Worth to be known; it may well be meant.
+    Note,
+}
+
+/// Something that was found.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Whose; `None` if it is the store's.
+    pub client: Option<String>,
+    /// In which collection.
+    pub collection: Option<String>,
+    /// Which record: its id, its key, or its local id.
+    pub id: Option<String>,
+    /// What is wrong, in a sentence.
+    pub why: String,
+}
+
+impl Finding {
+    /// One of the store itself.
+    pub fn of_the_store(severity: Severity, collection: Option<&str>, why: String) -> Self {
+        Self { severity, client: None, collection: collection.map(str::to_owned), id: None, why }
+    }
+
+    /// One of a client's record.
+    pub fn of(severity: Severity, client: &ClientId, collection: &str, id: Option<String>, why: String) -> Self {
+        let (client, collection) = (Some(client.to_string()), Some(collection.to_owned()));
+        Self { severity, client, collection, id, why }
+    }
+}
+
+/// Why a client could not be read or written, in one line for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// The embedded store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// MongoDB cannot be used.
+    #[error("cannot use MONGO_URL: {0}")]
+    Mongo(StoreError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The books of a client to be written are not empty.
+    #[error("client {client} has data already ({held}); only a client without any can be imported")]
+    Occupied {
+        /// Whose.
+        client: ClientId,
+        /// What of, for the operator.
+        held: String,
+    },
+    /// Another archive was begun to be written.
+    #[error(
+        "an import of another archive into client {0} was begun and not finished; finish or discard that one first"
+    )]
+    Begun(ClientId),
+    /// A record cannot be read or kept.
+    #[error("client {client}: the record {id} of {part} {why}")]
+    Record {
+        /// Whose.
+        client: ClientId,
+        /// Which part.
+        part: &'static str,
+        /// Which record.
+        id: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// What the store holds afterwards is not what was written.
+    #[error("client {client}: {part} holds {held} records after the import where {sent} were sent, or other bytes")]
+    Differs {
+        /// Whose.
+        client: ClientId,
+        /// Which part.
+        part: &'static str,
+        /// How many were sent.
+        sent: u64,
+        /// How many are there.
+        held: u64,
+    },
+    /// Somebody wrote what was being read. Another try may do.
+    #[error("client {0} was written to while it was read, again and again; stop the servers first")]
+    Moved(ClientId),
+    /// A batch is decided and was not applied to its end.
+    #[error("a batch of client {0} is decided and not applied to its end; start a server, which finishes it")]
+    Pending(ClientId),
+    /// An import into this client did not come to its end.
+    #[error("an import into client {0} was begun and not finished: run it again, or discard it")]
+    Unfinished(ClientId),
+    /// Records did not come to their end: the source failed, as it says itself.
+    #[error("{0}")]
+    Source(String),
+}
+
+/// Gives what is held if it is what was sent.
+pub(super) fn compare(client: &ClientId, sent: &Sums, held: Sums) -> Result<Sums, ArchiveError> {
+    let count = |sums: &Sums, part| sums.get(&part).map_or(0, |sum| sum.records);
+    // What other services write may be there without the sender's knowing.
+    let compared = Part::ALL.into_iter().filter(|part| !part.is_foreign() || sent.contains_key(part));
+    match compared.into_iter().find(|part| sent.get(part) != held.get(part)) {
+        None => Ok(held),
+        Some(part) => Err(ArchiveError::Differs {
+            client: *client,
+            part: part.name(),
+            sent: count(sent, part),
+            held: count(&held, part),
+        }),
+    }
+}
+
+/// A receipt as it is archived: less what each engine adds to it in a way of its own.
+pub(super) fn bare_receipt(record: &RawDocument) -> Result<RawDocumentBuf, StoreError> {
+    let mut bare = RawDocumentBuf::new();
+    for element in record {
+        let (name, value) = element.map_err(|e| StoreError::Internal(e.to_string()))?;
+        if !["_id", "clientId"].contains(&name.as_str()) {
+            bare.append(name, value);
+        }
+    }
+    Ok(bare)
+}
+
+/// A receipt as MongoDB keeps it.
+pub(super) fn receipt_of(client: ObjectId, key: &str, bare: &RawDocument) -> Result<RawDocumentBuf, StoreError> {
+    let mut record = rawdoc! { "_id": { "clientId": client, "key": key } };
+    for element in bare {
+        let (name, value) = element.map_err(|e| StoreError::Internal(e.to_string()))?;
+        record.append(name, value);
+    }
+    record.append(bson::cstr!("clientId"), client);
+    Ok(record)
+}

@@ -1,0 +1,278 @@
+//! Whole clients of the file, read and written beside the server, which must not run.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bson::RawDocumentBuf;
+use redb::{ReadTransaction, WriteTransaction};
+
+use super::super::StoreError;
+use super::super::archive::{
+    Archive, ArchiveError, ArchiveId, Books, CHUNK_BYTES, CHUNK_RECORDS, Chunk, ChunkSender, Finding, Incoming, Landed,
+    Part, Source, Sums, Tally, channel, compare,
+};
+use super::file::{BookFile, ReadOnlyFile};
+use super::tables::{Tables, whole};
+use super::{OpenError, failed};
+use crate::clock;
+use crate::model::{ClientId, Lineage, StoreId};
+
+/// The file of all books, in the hands of an operator's command. Servers are kept away as long as it is open.
+pub struct EmbeddedArchive {
+    file: Arc<Access>,
+    store: Option<StoreId>,
+}
+
+enum Access {
+    Read(ReadOnlyFile),
+    Write(BookFile),
+}
+
+impl EmbeddedArchive {
+    /// The engine's name.
+    const ENGINE: &str = "embedded";
+
+    /// Opens the file in a directory to be read.
+    ///
+    /// # Errors
+    /// [`ArchiveError`], in particular if a server has it open, or if there is none.
+    pub fn open_to_read(directory: &Path) -> Result<Self, ArchiveError> {
+        let file = ReadOnlyFile::open(directory)?;
+        let store =
+            super::tables::store_id(&file.begin_read()?).map_err(|e| OpenError::Database(directory.to_owned(), e))?;
+        Ok(Self { file: Arc::new(Access::Read(file)), store: Some(store) })
+    }
+
+    /// Opens the file in a directory to be written, and makes both if they are not there.
+    ///
+    /// # Errors
+    /// [`ArchiveError`], in particular if a server has it open.
+    pub fn open_to_write(directory: &Path) -> Result<Self, ArchiveError> {
+        let (file, store) = BookFile::open(directory)?;
+        Ok(Self { file: Arc::new(Access::Write(file)), store: Some(store) })
+    }
+
+    async fn read_with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&ReadTransaction) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ArchiveError> {
+        let file = Arc::clone(&self.file);
+        blocking(move || Ok(work(&file.begin_read()?)?)).await
+    }
+}
+
+impl Access {
+    fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
+        match self {
+            Self::Read(file) => file.begin_read(),
+            Self::Write(file) => file.with(|database| redb::ReadableDatabase::begin_read(database).map_err(failed)),
+        }
+    }
+}
+
+#[async_trait]
+impl Archive for EmbeddedArchive {
+    fn source(&self) -> Source {
+        Source { engine: Self::ENGINE.to_owned(), store: self.store }
+    }
+
+    async fn clients(&self) -> Result<BTreeSet<ClientId>, ArchiveError> {
+        self.read_with(whole::clients).await
+    }
+
+    async fn read(&self, client: &ClientId) -> Result<Books, ArchiveError> {
+        let client = *client;
+        let file = Arc::clone(&self.file);
+        blocking(move || {
+            let transaction = file.begin_read()?;
+            let head = Tables::open(&transaction)?.head(&client)?;
+            let (sender, records) = channel();
+            std::thread::spawn(move || {
+                if let Err(error) = send_all(&transaction, &client, &sender) {
+                    // Nobody to tell is nobody to care.
+                    let _ = sender.blocking_send(Err(error.into()));
+                }
+                // The file stays open until all is read.
+                drop(file);
+            });
+            Ok(Books { head, records })
+        })
+        .await
+    }
+
+    async fn write(&self, incoming: Incoming) -> Result<Landed, ArchiveError> {
+        let file = Arc::clone(&self.file);
+        blocking(move || {
+            let Access::Write(file) = &*file else {
+                return Err(StoreError::Internal("the file is open to be read".to_owned()).into());
+            };
+            write(file, incoming)
+        })
+        .await
+    }
+
+    /// One transaction leaves nothing.
+    async fn discard(&self, _: &ClientId, _: &ArchiveId) -> Result<bool, ArchiveError> {
+        Ok(false)
+    }
+
+    async fn findings(&self) -> Result<Vec<Finding>, ArchiveError> {
+        Ok(Vec::new())
+    }
+
+    async fn findings_of(&self, client: &ClientId) -> Result<Vec<Finding>, ArchiveError> {
+        let client = *client;
+        self.read_with(move |transaction| Tables::open(transaction)?.findings_of(&client)).await
+    }
+}
+
+/// Sends everything of a client, some at a time, until it is all or nobody takes it any more.
+fn send_all(transaction: &ReadTransaction, client: &ClientId, sender: &ChunkSender) -> Result<(), StoreError> {
+    let tables = Tables::open(transaction)?;
+    for part in Part::ALL {
+        let mut filling = Filling { part, records: Vec::new(), bytes: 0, sender };
+        if part.is_foreign() {
+            whole::visit_accounts(transaction, client, part, |record| filling.push(record))?;
+        } else {
+            tables.visit(client, part, |record| filling.push(record))?;
+        }
+        filling.send()?;
+    }
+    Ok(())
+}
+
+/// A chunk that grows until it is worth to be sent.
+struct Filling<'a> {
+    part: Part,
+    records: Vec<RawDocumentBuf>,
+    bytes: usize,
+    sender: &'a ChunkSender,
+}
+
+impl Filling<'_> {
+    fn push(&mut self, record: &[u8]) -> Result<(), StoreError> {
+        let record = RawDocumentBuf::from_bytes(record.to_vec()).map_err(|e| StoreError::Internal(e.to_string()))?;
+        self.bytes += record.as_bytes().len();
+        self.records.push(record);
+        if self.bytes >= CHUNK_BYTES || self.records.len() >= CHUNK_RECORDS { self.send() } else { Ok(()) }
+    }
+
+    fn send(&mut self) -> Result<(), StoreError> {
+        if self.records.is_empty() {
+            return Ok(());
+        }
+        self.bytes = 0;
+        let chunk = Chunk { part: self.part, records: std::mem::take(&mut self.records) };
+        let gone = |_| StoreError::Unavailable("nobody takes the records any more".to_owned());
+        self.sender.blocking_send(Ok(chunk)).map_err(gone)
+    }
+}
+
+/// Writes a client in one transaction: killed at any moment, the file holds all of it or nothing.
+fn write(file: &BookFile, mut incoming: Incoming) -> Result<Landed, ArchiveError> {
+    // `with` knows the errors of the store alone.
+    let mut landed = None;
+    let done = file.with(|database| {
+        let reading = redb::ReadableDatabase::begin_read(database).map_err(failed)?;
+        let imported = whole::imported(&reading, &incoming.client)?;
+        if imported.as_deref() == Some(incoming.archive.0.as_str()) {
+            let head = Tables::open(&reading)?.head(&incoming.client)?;
+            landed = Some(Ok(Landed::Before(head.revision)));
+            return Ok(());
+        }
+        drop(reading);
+        let mut transaction = database.begin_write().map_err(failed)?;
+        transaction.set_quick_repair(true);
+        match fill(&transaction, &mut incoming) {
+            Ok(sums) => {
+                transaction.commit().map_err(failed)?;
+                landed = Some(Ok(Landed::Now(sums)));
+            }
+            Err(error) => {
+                transaction.abort().map_err(failed)?;
+                landed = Some(Err(error));
+            }
+        }
+        Ok(())
+    });
+    done?;
+    landed.unwrap_or_else(|| Err(StoreError::Internal("nothing came of the import".to_owned()).into()))
+}
+
+/// Writes everything of a client, and reads it back before it is committed.
+fn fill(transaction: &WriteTransaction, incoming: &mut Incoming) -> Result<Sums, ArchiveError> {
+    let client = incoming.client;
+    refuse_if_occupied(transaction, incoming)?;
+    let sent = put_all(transaction, incoming)?;
+    let mut tables = Tables::open(transaction)?;
+    tables.set_counters(&client, incoming.head.revision, incoming.head.next_invoice)?;
+    tables.set_lineage(&client, &Lineage::anew(clock::new_tag()))?;
+    drop(tables);
+    whole::set_imported(transaction, &client, &incoming.archive.0)?;
+    let held = held(transaction, &client)?;
+    compare(&client, &sent, held)
+}
+
+fn refuse_if_occupied(transaction: &WriteTransaction, incoming: &Incoming) -> Result<(), ArchiveError> {
+    let client = incoming.client;
+    let mut held = held(transaction, &client)?;
+    // What another service writes may be there before the books come, unless the books bring it too.
+    held.retain(|part, _| !part.is_foreign() || incoming.parts.contains(part));
+    let revision = Tables::open(transaction)?.head(&client)?.revision.0;
+    if held.is_empty() && revision == 0 {
+        return Ok(());
+    }
+    let revision = (revision > 0).then(|| format!("revision {revision}"));
+    let counts = held.iter().map(|(part, sum)| format!("{part} {}", sum.records));
+    Err(ArchiveError::Occupied { client, held: revision.into_iter().chain(counts).collect::<Vec<_>>().join(", ") })
+}
+
+fn put_all(transaction: &WriteTransaction, incoming: &mut Incoming) -> Result<Sums, ArchiveError> {
+    let client = incoming.client;
+    let mut tally = Tally::default();
+    while let Some(chunk) = incoming.records.blocking_recv() {
+        let chunk = chunk?;
+        tally.add(&chunk);
+        // Opened for each chunk, for some parts have tables of their own.
+        let mut tables = Tables::open(transaction)?;
+        for record in chunk.records {
+            chunk.part.check(&client, &record)?;
+            if chunk.part != Part::Receipts && record.get_object_id("_id").is_err() {
+                return Err(chunk.part.refuse(&client, &record, "has an _id that the embedded engine cannot keep"));
+            }
+            match chunk.part {
+                part if part.is_foreign() => whole::put_account(transaction, &client, part, &record)?,
+                part => tables.put(&client, part, record)?,
+            }
+        }
+    }
+    Ok(tally.finish())
+}
+
+fn held(transaction: &WriteTransaction, client: &ClientId) -> Result<Sums, StoreError> {
+    let mut tally = Tally::default();
+    let tables = Tables::open(transaction)?;
+    for part in Part::ALL.into_iter().filter(|part| !part.is_foreign()) {
+        tables.visit(client, part, |record| {
+            tally.add_record(part, record);
+            Ok(())
+        })?;
+    }
+    drop(tables);
+    for part in Part::ALL.into_iter().filter(|part| part.is_foreign()) {
+        whole::visit_accounts(transaction, client, part, |record| {
+            tally.add_record(part, record);
+            Ok(())
+        })?;
+    }
+    Ok(tally.finish())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ArchiveError> + Send + 'static,
+) -> Result<T, ArchiveError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|e| Err(StoreError::Internal(e.to_string()).into()))
+}

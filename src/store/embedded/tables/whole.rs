@@ -1,0 +1,294 @@
+//! All that the file keeps of one client, read and written as it is.
+
+use std::collections::{BTreeSet, HashSet};
+
+use bson::RawDocumentBuf;
+use bson::oid::ObjectId;
+use bson::raw::RawDocument;
+use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+
+use super::super::super::StoreError;
+use super::super::super::archive::{Finding, Head, Part, Severity};
+use super::super::super::records::{Change, ChangeKind, Table};
+use super::super::failed;
+use super::{Open, Tables, WritableTables, client_key, counters, local_key, raw};
+use crate::model::{ClientId, Collection, Revision};
+
+/// Client -> the archive that its books came from.
+const IMPORTED: TableDefinition<'_, &[u8], &str> = TableDefinition::new("imported_clients");
+/// Client, 0 for its account or 1 for a session, `_id` -> the login service's record, the same BSON as in MongoDB.
+const ACCOUNTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("accounts");
+
+/// Which archive a client's books came from, if any.
+pub(in super::super) fn imported(
+    transaction: &ReadTransaction,
+    client: &ClientId,
+) -> Result<Option<String>, StoreError> {
+    match transaction.open_table(IMPORTED) {
+        Ok(table) => Ok(table.get(&client_key(client)[..]).map_err(failed)?.map(|archive| archive.value().to_owned())),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Notes which archive a client's books came from.
+pub(in super::super) fn set_imported(
+    transaction: &WriteTransaction,
+    client: &ClientId,
+    archive: &str,
+) -> Result<(), StoreError> {
+    let mut table = transaction.open_table(IMPORTED).map_err(failed)?;
+    table.insert(&client_key(client)[..], archive).map_err(failed)?;
+    Ok(())
+}
+
+/// Shows a client's records of the login service, in the order of their ids.
+pub(in super::super) fn visit_accounts<T: Open>(
+    transaction: T,
+    client: &ClientId,
+    part: Part,
+    mut visit: impl FnMut(&[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    match transaction.open(ACCOUNTS) {
+        // In a file of a version that kept none.
+        Err(TableError::TableDoesNotExist(_)) => Ok(()),
+        table => visit_prefix(&table.map_err(failed)?, &account_prefix(client, part), |_, record| visit(record)),
+    }
+}
+
+/// Keeps a client's record of the login service.
+pub(in super::super) fn put_account(
+    transaction: &WriteTransaction,
+    client: &ClientId,
+    part: Part,
+    record: &RawDocument,
+) -> Result<(), StoreError> {
+    let id = record.get_object_id("_id").map_err(|e| StoreError::Internal(e.to_string()))?;
+    let key = [&account_prefix(client, part)[..], &id.bytes()].concat();
+    let mut table = transaction.open_table(ACCOUNTS).map_err(failed)?;
+    table.insert(&key[..], record.as_bytes()).map_err(failed)?;
+    Ok(())
+}
+
+fn account_prefix(client: &ClientId, part: Part) -> [u8; 13] {
+    let mut prefix = [0; 13];
+    prefix[..12].copy_from_slice(&client_key(client));
+    // The numbers are part of the file's format.
+    prefix[12] = u8::from(part == Part::Sessions);
+    prefix
+}
+
+/// The clients that the file holds anything of.
+pub(in super::super) fn clients(transaction: &ReadTransaction) -> Result<BTreeSet<ClientId>, StoreError> {
+    let (mut clients, tables) = (BTreeSet::new(), Tables::open(transaction)?);
+    add_clients(&tables.records, &mut clients)?;
+    add_clients(&tables.clients, &mut clients)?;
+    add_clients(&tables.receipts, &mut clients)?;
+    add_clients(&tables.local_ids, &mut clients)?;
+    match transaction.open_table(ACCOUNTS) {
+        Err(TableError::TableDoesNotExist(_)) => {}
+        table => add_clients(&table.map_err(failed)?, &mut clients)?,
+    }
+    Ok(clients)
+}
+
+impl<T: Open> Tables<T> {
+    /// What a client's books count.
+    pub fn head(&self, client: &ClientId) -> Result<Head, StoreError> {
+        let (revision, next_invoice) = counters(&self.clients, client)?;
+        Ok(Head { revision, next_invoice })
+    }
+
+    /// Shows each record of one part that is in these tables, in the part's order.
+    pub fn visit(
+        &self,
+        client: &ClientId,
+        part: Part,
+        mut visit: impl FnMut(&[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let client_key = client_key(client);
+        match part {
+            Part::Data(collection) => {
+                let prefix = [&client_key[..], &[collection as u8]].concat();
+                visit_prefix(&self.records, &prefix, |_, record| visit(record))
+            }
+            Part::Receipts => visit_prefix(&self.receipts, &client_key, |_, record| visit(record)),
+            Part::LocalIds => visit_prefix(&self.local_ids, &client_key, |_, record| visit(record)),
+            Part::Account | Part::Sessions => Ok(()),
+        }
+    }
+
+    /// Where the tables that find records are not in step with the records.
+    pub fn findings_of(&self, client: &ClientId) -> Result<Vec<Finding>, StoreError> {
+        let mut findings = self.numbers_out_of_step(client)?;
+        findings.extend(self.purchases_out_of_step(client)?);
+        findings.extend(self.ages_out_of_step(client)?);
+        findings.extend(self.commits_out_of_step(client)?);
+        Ok(findings)
+    }
+
+    fn numbers_out_of_step(&self, client: &ClientId) -> Result<Vec<Finding>, StoreError> {
+        let mut findings = Vec::new();
+        self.visit(client, Part::Data(Collection::Invoices), |record| {
+            let record = raw(record)?;
+            let Ok(number) = record.get_str("invoiceNumber") else { return Ok(()) };
+            if self.numbers.get(&super::number_key(client, number)[..]).map_err(failed)?.is_none() {
+                let why = format!("its number {number:?} is not among the taken ones, so it may be given again");
+                findings.push(out_of_step(client, Collection::Invoices, record, why));
+            }
+            Ok(())
+        })?;
+        Ok(findings)
+    }
+
+    fn purchases_out_of_step(&self, client: &ClientId) -> Result<Vec<Finding>, StoreError> {
+        let (mut findings, mut invoices) = (Vec::new(), HashSet::new());
+        self.visit(client, Part::Data(Collection::PurchaseHistories), |record| {
+            let record = raw(record)?;
+            let Ok(invoice) = record.get_object_id("invoiceId") else { return Ok(()) };
+            invoices.insert(invoice);
+            if self.purchased.get(&super::purchased_key(client, invoice.into())[..]).map_err(failed)?.is_none() {
+                let why = format!("its invoice {invoice} is not noted to have a history, so it may get another one");
+                findings.push(out_of_step(client, Collection::PurchaseHistories, record, why));
+            }
+            Ok(())
+        })?;
+        visit_prefix(&self.purchased, &client_key(client), |key, ()| {
+            let noted = <[u8; 12]>::try_from(key).map(ObjectId::from_bytes);
+            if let Ok(noted) = noted
+                && !invoices.contains(&noted)
+            {
+                let why = format!("the invoice {noted} is noted to have a history and has none");
+                let collection = Collection::PurchaseHistories.name();
+                findings.push(Finding::of(Severity::Problem, client, collection, Some(noted.to_hex()), why));
+            }
+            Ok(())
+        })?;
+        Ok(findings)
+    }
+
+    fn ages_out_of_step(&self, client: &ClientId) -> Result<Vec<Finding>, StoreError> {
+        let mut findings = Vec::new();
+        visit_prefix(&self.receipts, &client_key(client), |key, record| {
+            let age = raw(record)?.get_datetime("createdAt").map(|at| at.timestamp_millis());
+            let full_key = [&client_key(client)[..], key].concat();
+            let noted = match age {
+                Ok(age) => self.receipt_ages.get((age, &full_key[..])).map_err(failed)?.is_some(),
+                Err(_) => false,
+            };
+            if !noted {
+                let (name, id) = (Part::Receipts.name(), String::from_utf8_lossy(key).into_owned());
+                let why = "its age is not noted, so it never expires".to_owned();
+                findings.push(Finding::of(Severity::Problem, client, name, Some(id), why));
+            }
+            Ok(())
+        })?;
+        Ok(findings)
+    }
+
+    fn commits_out_of_step(&self, client: &ClientId) -> Result<Vec<Finding>, StoreError> {
+        let (head, mut findings) = (self.head(client)?, Vec::new());
+        visit_prefix(&self.commits, &client_key(client), |key, _| {
+            let revision = <[u8; 8]>::try_from(key).map(i64::from_be_bytes).unwrap_or_default();
+            if Revision(revision) > head.revision {
+                let why = format!("the commit {revision} is logged, and the client is at revision {}", head.revision.0);
+                findings.push(Finding::of(Severity::Problem, client, "commits", Some(revision.to_string()), why));
+            }
+            Ok(())
+        })?;
+        Ok(findings)
+    }
+}
+
+impl WritableTables<'_> {
+    /// Writes a record as it is, with what finds it.
+    pub fn put(&mut self, client: &ClientId, part: Part, record: RawDocumentBuf) -> Result<(), StoreError> {
+        match part {
+            Part::Data(collection) => {
+                let id = record.get_object_id("_id").map_err(|e| StoreError::Internal(e.to_string()))?;
+                let table = Table::Data(collection);
+                let change = Change { table, id, kind: ChangeKind::Insert, fields: record };
+                self.apply_data(client, collection, change).map(drop)
+            }
+            Part::Receipts => self.put_receipt(client, &record),
+            Part::LocalIds => {
+                let local_id = record.get_str("localId").map_err(|e| StoreError::Internal(e.to_string()))?;
+                self.local_ids.insert(&local_key(client, local_id)[..], record.as_bytes()).map_err(failed)?;
+                Ok(())
+            }
+            Part::Account | Part::Sessions => Ok(()),
+        }
+    }
+
+    fn put_receipt(&mut self, client: &ClientId, record: &RawDocument) -> Result<(), StoreError> {
+        let unreadable = |e: bson::error::Error| StoreError::Internal(e.to_string());
+        let key = record.get_str("key").map_err(unreadable)?;
+        let age = record.get_datetime("createdAt").map_err(unreadable)?.timestamp_millis();
+        let key = [&client_key(client)[..], key.as_bytes()].concat();
+        self.receipts.insert(&key[..], record.as_bytes()).map_err(failed)?;
+        self.receipt_ages.insert((age, &key[..]), ()).map_err(failed)?;
+        Ok(())
+    }
+}
+
+fn out_of_step(client: &ClientId, collection: Collection, record: &RawDocument, why: String) -> Finding {
+    let id = record.get_object_id("_id").map(|id| id.to_hex()).ok();
+    Finding::of(Severity::Problem, client, collection.name(), id, why)
+}
+
+/// Takes in the clients of a table's keys, with one look-up for each.
+fn add_clients<V: redb::Value + 'static>(
+    table: &impl ReadableTable<&'static [u8], V>,
+    clients: &mut BTreeSet<ClientId>,
+) -> Result<(), StoreError> {
+    let mut from = Vec::new();
+    while let Some(entry) = table.range::<&[u8]>(&from[..]..).map_err(failed)?.next() {
+        let (key, _) = entry.map_err(failed)?;
+        let Some(client) = key.value().first_chunk::<12>() else {
+            return Err(StoreError::Internal("a key is too short for a client".to_owned()));
+        };
+        clients.insert(ClientId::for_operator(ObjectId::from_bytes(*client)));
+        let Some(next) = after(client) else { break };
+        from = next.to_vec();
+    }
+    Ok(())
+}
+
+/// Shows what lies under the keys that begin with a prefix: the rest of each key, and its value.
+fn visit_prefix<V: redb::Value + 'static>(
+    table: &impl ReadableTable<&'static [u8], V>,
+    prefix: &[u8],
+    mut visit: impl FnMut(&[u8], V::SelfType<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    for entry in table.range::<&[u8]>(prefix..).map_err(failed)? {
+        let (key, value) = entry.map_err(failed)?;
+        let Some(rest) = key.value().strip_prefix(prefix) else { break };
+        visit(rest, value.value())?;
+    }
+    Ok(())
+}
+
+/// The first client after this one.
+fn after(client: &[u8; 12]) -> Option<[u8; 12]> {
+    let mut next = *client;
+    for byte in next.iter_mut().rev() {
+        let (raised, carries) = byte.overflowing_add(1);
+        *byte = raised;
+        if !carries {
+            return Some(next);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_after_one_is_the_next_number() {
+        assert_eq!(after(&[0; 12]).unwrap()[11], 1);
+        assert_eq!(after(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255]), Some([1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]));
+        assert_eq!(after(&[255; 12]), None);
+    }
+}

@@ -1,0 +1,10 @@
+//! Operations: clients that move between engines, books that are checked, and the small commands.
+
+mod check;
+mod command;
+mod interrupted;
+mod moves;
+mod pending;
+mod refusals;
+mod seeds;
+mod small;
