@@ -3,7 +3,8 @@
 //!
 //! For a small batch the database spends more on taking commands and on committing than on the records, and both
 //! are shared. Who comes alone goes at once and alone. Who comes while a group is being committed waits for it, and
-//! goes with all who came meanwhile; only when they are more than one group takes, the next one does not wait.
+//! goes with all who came meanwhile; once they are some, they do not wait for it, so that the database has something to
+//! do while the datasets of those before are read and sent.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -60,8 +61,9 @@ struct Caller {
 }
 
 impl GroupCommit {
-    /// The most groups at once.
+    /// The most groups at once, and how many batches have to wait for one more to begin.
     const MOST_GROUPS: usize = 4;
+    const ENOUGH: usize = 4;
     /// The most batches of a group, and the most records that they write together.
     const MOST_BATCHES: usize = 16;
     const MOST_RECORDS: usize = 1000;
@@ -104,8 +106,8 @@ impl GroupCommit {
     fn submit(self: &Arc<Self>, job: Job) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.jobs.push_back(job);
-        let full = waiting.jobs.len() >= Self::MOST_BATCHES && waiting.tasks < Self::MOST_GROUPS;
-        if waiting.tasks == 0 || full {
+        let enough = waiting.jobs.len() >= Self::ENOUGH && waiting.tasks < Self::MOST_GROUPS;
+        if waiting.tasks == 0 || enough {
             waiting.tasks += 1;
             self.runtime.spawn(Arc::clone(self).commit_all());
         }

@@ -88,7 +88,7 @@ const TURNS_AT_ONCE: usize = 64;
 /// instead of here.
 const ALONE_AT_ONCE: usize = 16;
 /// A dataset takes six connections; together with the batches they stay within the pool.
-const DATASETS_AT_ONCE: usize = 8;
+const DATASETS_AT_ONCE: usize = 4;
 const MOST_WAITING: usize = 1024;
 
 /// A MongoDB database, which may be away: then every call but [`MongoStore::ready`] fails at once.
