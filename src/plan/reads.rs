@@ -68,11 +68,10 @@ impl NumberSearch {
         (self.needed > 0).then(|| self.range().map(invoice_number).collect())
     }
 
-    /// Takes in which of the window's numbers are taken.
+    /// Takes in which of the window's numbers are taken. Others may be among them.
     pub fn found(&mut self, taken: impl IntoIterator<Item = String>) {
-        let before = self.taken.len();
         self.taken.extend(taken);
-        let free = self.window - (self.taken.len() - before).min(self.window);
+        let free = self.range().filter(|number| !self.taken.contains(&invoice_number(*number))).count();
         self.next = self.range().end;
         self.needed = self.needed.saturating_sub(free);
         self.window = (self.window * 4).clamp(self.needed.min(Self::LARGEST_WINDOW), Self::LARGEST_WINDOW);
@@ -104,6 +103,20 @@ mod tests {
         let taken = search.into_taken();
         let free: Vec<_> = (1..=asked as i64).map(invoice_number).filter(|n| !taken.contains(n)).take(3).collect();
         assert_eq!(free, ["INV-000071", "INV-000100", "INV-000101"]);
+    }
+
+    #[test]
+    fn what_is_told_of_other_numbers_makes_none_of_them_free() {
+        let stored: HashSet<String> = (1..=5000).map(invoice_number).collect();
+        let others: Vec<String> = (500..=510).map(invoice_number).collect();
+        let (mut search, mut asked) = (NumberSearch::new(1, 1), 0);
+        while let Some(window) = search.window() {
+            asked += window.len();
+            let taken = window.into_iter().chain(others.clone()).filter(|number| stored.contains(number));
+            search.found(taken);
+        }
+        let taken = search.into_taken();
+        assert_eq!((1..=asked as i64).map(invoice_number).find(|n| !taken.contains(n)).unwrap(), "INV-005001");
     }
 
     #[test]

@@ -160,7 +160,7 @@ impl Raised {
     fn by(record: &RawDocument, numbers: usize) -> Self {
         let (now, numbers) = (Counter::of(record), numbers as i64);
         // A number that was not there counted from 0, and not from 1.
-        let next_invoice = if now.next_invoice == numbers { 1 } else { now.next_invoice - numbers };
+        let next_invoice = (now.next_invoice - numbers).max(1);
         let revision = Revision(now.revision.0 - 1);
         Self { next_invoice: now.next_invoice, before: Counter { revision, next_invoice, ..now } }
     }

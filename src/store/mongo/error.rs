@@ -109,6 +109,17 @@ impl<F: Into<Failure>> From<F> for Stopped {
 }
 
 impl Failure {
+    /// What the log may say of it.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Rejected(reject) => reject.to_string(),
+            Self::Store(error) => error.to_string(),
+            Self::Driver(error) | Self::NotTogether(error) => describe(error),
+            Self::Overtaken => "somebody else was quicker".to_owned(),
+            Self::Unsettled(why) => why.clone(),
+        }
+    }
+
     /// The failure of something that no rule was asked about.
     pub fn of_the_store(self) -> StoreError {
         match self {

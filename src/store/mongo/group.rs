@@ -8,19 +8,20 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::backoff::Backoff;
 use super::client_queue::Turn;
 use super::connection::Deployment;
 use super::histories::Histories;
 use super::load::Keep;
 use super::orphans::Orphans;
 use super::transaction::{Batch, Shared, Transactions};
-use super::{Executed, WORK_DEADLINE, late, within};
+use super::{Executed, WORK_DEADLINE, late};
 use crate::model::ClientId;
 use crate::store::cache::DatasetCache;
 use crate::store::{ExecuteError, Outcome, StoreError};
@@ -33,14 +34,16 @@ pub(super) struct GroupCommit {
     /// `None` where others write too.
     cache: Option<Arc<DatasetCache>>,
     runtime: Handle,
+    strays: Semaphore,
     waiting: Mutex<Waiting>,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
-    /// How many tasks commit groups.
+    /// How many tasks commit groups, and how many of them have yet to take their first.
     tasks: usize,
+    starting: usize,
 }
 
 /// A batch that waits for its group.
@@ -54,6 +57,8 @@ struct Job {
 struct Caller {
     epoch: u64,
     client: ClientId,
+    /// When the batch is given up.
+    due: Instant,
     reply: oneshot::Sender<Result<Outcome, ExecuteError>>,
     /// The client's, until the batch is done with, also if nobody waits any more: so no group has two batches of one
     /// client.
@@ -67,18 +72,22 @@ impl GroupCommit {
     /// The most batches of a group, and the most records that they write together.
     const MOST_BATCHES: usize = 16;
     const MOST_RECORDS: usize = 1000;
-    /// A batch that writes more does not share a transaction, so that nobody waits for it.
+    /// A batch that writes more, or reads more, does not share a transaction, so that nobody waits for it.
     const LARGE: usize = 200;
+    const MUCH_TO_READ: usize = 1000;
+    /// Batches that could not share a transaction and go alone, at once.
+    const STRAYS_AT_ONCE: usize = 8;
 
     /// Call it on the main runtime, which groups are committed on.
     pub fn new(orphans: Arc<Orphans>, histories: Arc<Histories>, cache: Option<Arc<DatasetCache>>) -> Self {
-        Self { orphans, histories, cache, runtime: Handle::current(), waiting: Mutex::default() }
+        let strays = Semaphore::new(Self::STRAYS_AT_ONCE);
+        Self { orphans, histories, cache, runtime: Handle::current(), strays, waiting: Mutex::default() }
     }
 
     /// Whether a batch may share a transaction. On a sharded cluster each client has its shard, and a transaction over
     /// several of them is dear.
     pub fn shares(deployment: &Deployment, batch: &Batch) -> bool {
-        !deployment.is_router && batch.size() <= Self::LARGE
+        !deployment.is_router && batch.size() <= Self::LARGE && batch.reading() <= Self::MUCH_TO_READ
     }
 
     /// Commits a batch, with others or alone, in its client's turn.
@@ -93,28 +102,31 @@ impl GroupCommit {
     ) -> Result<Outcome, ExecuteError> {
         let (reply, answer) = oneshot::channel();
         let shares = Self::shares(&deployment, &batch);
-        let caller = Caller { epoch: batch.epoch, client: batch.client, reply, _turn: turn };
+        let due = Instant::now() + WORK_DEADLINE;
+        let caller = Caller { epoch: batch.epoch, client: batch.client, due, reply, _turn: turn };
         let job = Job { deployment, batch, caller };
         if shares {
             self.submit(job);
         } else {
             self.commit_alone(job).await;
         }
-        answer.await.unwrap_or_else(|_| Err(StoreError::Internal("a group of batches failed".to_owned()).into()))
+        answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable("a group of batches failed".to_owned()).into()))
     }
 
     fn submit(self: &Arc<Self>, job: Job) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting();
         waiting.jobs.push_back(job);
-        let enough = waiting.jobs.len() >= Self::ENOUGH && waiting.tasks < Self::MOST_GROUPS;
+        let enough = waiting.jobs.len() >= Self::ENOUGH * (waiting.starting + 1) && waiting.tasks < Self::MOST_GROUPS;
         if waiting.tasks == 0 || enough {
             waiting.tasks += 1;
+            waiting.starting += 1;
             self.runtime.spawn(Arc::clone(self).commit_all());
         }
     }
 
     /// Commits one group after the other while somebody waits.
     async fn commit_all(self: Arc<Self>) {
+        self.waiting().starting -= 1;
         while let Some(jobs) = self.next_group() {
             let group = Arc::clone(&self);
             // On a task of its own: should a batch make it panic, the others still have their turn.
@@ -126,7 +138,7 @@ impl GroupCommit {
 
     /// Those who have waited longest, in their order; `None` once nobody waits.
     fn next_group(&self) -> Option<Vec<Job>> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting();
         let (mut group, mut records) = (Vec::<Job>::new(), 0);
         while let Some(job) = waiting.jobs.pop_front() {
             records += job.batch.size();
@@ -166,17 +178,37 @@ impl GroupCommit {
                 // Whatever holds it up does not hold up the next group.
                 Shared::Alone(batch) => {
                     let (group, deployment) = (Arc::clone(&self), Arc::clone(&deployment));
-                    let alone = async move { group.commit_alone(Job { deployment, batch, caller }).await };
-                    self.runtime.spawn(alone);
+                    let stray = async move { group.commit_stray(Job { deployment, batch, caller }).await };
+                    self.runtime.spawn(stray);
                 }
             }
         }
     }
 
+    /// Commits one that got into somebody's way: after a pause, and not with too many others.
+    async fn commit_stray(&self, job: Job) {
+        let pass = async {
+            Backoff::new().wait().await;
+            self.strays.acquire().await
+        };
+        let passed = timeout_at(job.caller.due, pass).await;
+        if job.caller.reply.is_closed() {
+            return;
+        }
+        match passed {
+            Ok(_permit) => self.commit_alone(job).await,
+            Err(_) => self.answer(job.caller, Err(late(WORK_DEADLINE).into())),
+        }
+    }
+
     async fn commit_alone(&self, job: Job) {
         let Job { deployment, batch, caller } = job;
-        let executed = within(WORK_DEADLINE, self.transactions(&deployment).execute(batch)).await;
-        self.answer(caller, executed);
+        let executed = timeout_at(caller.due, self.transactions(&deployment).execute(batch)).await;
+        self.answer(caller, executed.unwrap_or_else(|_| Err(late(WORK_DEADLINE).into())));
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn transactions<'a>(&'a self, deployment: &'a Deployment) -> Transactions<'a> {

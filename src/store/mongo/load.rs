@@ -76,11 +76,8 @@ pub(super) async fn glance(
     asking: Asking,
 ) -> Result<Vec<Loaded>, Failure> {
     let mut group = Group { keep, members: asked.iter().map(Member::new).collect() };
-    for member in &mut group.members {
-        // First, because they name items and invoices.
-        let local_ids = &member.asked.reads.local_ids;
-        member.loader(db, session.as_deref_mut()).local_ids(local_ids).await?;
-    }
+    // First, because they name items and invoices.
+    group.local_ids(db, session.as_deref_mut()).await?;
     let questions = group.questions();
     match (asking, session.as_deref_mut()) {
         (Asking::Together, Some(session)) if together::is_worthwhile(&questions) => {
@@ -160,7 +157,7 @@ struct Member<'a> {
     loaded: Loaded,
 }
 
-impl Group<'_> {
+impl<'a> Group<'a> {
     /// What is asked for, by kind.
     fn questions(&self) -> Vec<Question> {
         let mut questions = BTreeMap::<Kind, Question>::new();
@@ -175,12 +172,44 @@ impl Group<'_> {
         questions.into_values().collect()
     }
 
+    /// What is known of local ids.
+    async fn local_ids(&mut self, db: &Database, mut session: Option<&mut ClientSession>) -> Result<(), Failure> {
+        let asking = self.members.iter().map(|member| (member.asked.client.object_id(), &member.asked.reads.local_ids));
+        let asking: Vec<_> = asking.filter(|(_, local_ids)| !local_ids.is_empty()).collect();
+        let clients: Vec<_> = asking.iter().map(|(client, _)| *client).collect();
+        let names: BTreeSet<_> = asking.iter().flat_map(|(_, local_ids)| *local_ids).map(LocalId::as_str).collect();
+        let names: Vec<_> = names.into_iter().map(|name| Bson::String(name.to_owned())).collect();
+        let mut readable = true;
+        for names in names.chunks(MOST_IDS) {
+            let filter = doc! { "clientId": owner(&clients), "localId": { "$in": names } };
+            let mut options = in_few_batches();
+            options.projection = Some(projection(&["clientId", "localId", "kind", "content", "revision"]));
+            let take = |record: &RawDocument| readable &= self.take_local_id(record).is_ok();
+            find(db, session.as_deref_mut(), LOCAL_IDS, filter, options, take).await?;
+        }
+        let unreadable = || StoreError::Internal(format!("a record of {LOCAL_IDS} is unreadable"));
+        Ok(readable.then_some(()).ok_or_else(unreadable)?)
+    }
+
+    fn take_local_id(&mut self, record: &RawDocument) -> Result<(), bson::error::Error> {
+        let known: LocalRecord = bson::deserialize_from_slice(record.as_bytes())?;
+        let member = self.owner_of(record).filter(|member| member.asked.reads.local_ids.contains(&known.local_id));
+        if let Some(member) = member {
+            member.loaded.snapshot.local_ids.insert(known.local_id.clone(), known);
+        }
+        Ok(())
+    }
+
+    fn owner_of(&mut self, record: &RawDocument) -> Option<&mut Member<'a>> {
+        let owner = object_id(record, "clientId")?;
+        self.members.iter_mut().find(|member| member.asked.client.object_id() == owner)
+    }
+
     /// Gives a record to the client whose it is.
     fn take(&mut self, kind: Kind, record: &RawDocument) {
-        let owner = object_id(record, "clientId");
-        let member = self.members.iter_mut().find(|member| Some(member.asked.client.object_id()) == owner);
-        if let Some(member) = member {
-            member.loaded.take(kind, self.keep, record);
+        let keep = self.keep;
+        if let Some(member) = self.owner_of(record) {
+            member.loaded.take(kind, keep, record);
         }
     }
 }
@@ -207,10 +236,6 @@ impl<'a> Member<'a> {
         ];
         let client = self.asked.client.object_id();
         names.into_iter().map(move |names| (client, names))
-    }
-
-    fn loader<'b>(&'b mut self, db: &'b Database, session: Option<&'b mut ClientSession>) -> Loader<'b> {
-        Loader { db, session, client: self.asked.client.object_id(), loaded: &mut self.loaded }
     }
 
     /// Searches on where the first numbers, which have been asked for, were taken.
@@ -268,15 +293,6 @@ impl Loader<'_> {
         let fields = ["key", "fingerprint", "createdAt", "receipt"];
         let receipts: Vec<StoredReceipt> = self.named(RECEIPTS, "key", names, &fields).await?;
         self.loaded.snapshot.receipts = receipts.into_iter().map(|stored| (stored.key.clone(), stored)).collect();
-        Ok(())
-    }
-
-    /// What is known of local ids.
-    async fn local_ids(&mut self, local_ids: &BTreeSet<LocalId>) -> Result<(), Failure> {
-        let names = local_ids.iter().map(LocalId::as_str).collect();
-        let fields = ["localId", "kind", "content", "revision"];
-        let known: Vec<LocalRecord> = self.named(LOCAL_IDS, "localId", names, &fields).await?;
-        self.loaded.snapshot.local_ids = known.into_iter().map(|known| (known.local_id.clone(), known)).collect();
         Ok(())
     }
 
@@ -338,10 +354,7 @@ impl Kind {
 
     /// Finds the clients' records with these ids, or these numbers.
     pub fn filter(self, clients: &[ObjectId], names: &[Bson]) -> Document {
-        let owner = match clients {
-            [client] => Bson::ObjectId(*client),
-            clients => doc! { "$in": clients }.into(),
-        };
+        let owner = owner(clients);
         match self {
             Self::Items | Self::Invoices => doc! { "_id": { "$in": names }, "clientId": owner },
             Self::Groups | Self::Customers | Self::Dealers => doc! { "clientId": owner, "_id": { "$in": names } },
@@ -396,6 +409,14 @@ impl Loaded {
         if keep == Keep::Records {
             self.records.insert((collection, id), record.as_bytes().to_vec());
         }
+    }
+}
+
+/// Whose records are asked for.
+fn owner(clients: &[ObjectId]) -> Bson {
+    match clients {
+        [client] => Bson::ObjectId(*client),
+        clients => doc! { "$in": clients }.into(),
     }
 }
 

@@ -1,14 +1,15 @@
 //! Batches on a replica set or a sharded cluster: a session transaction for one batch, or for several batches of
 //! different clients.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use mongodb::options::{Acknowledgment, ReadConcern, WriteConcern};
 use mongodb::{ClientSession, Database};
+use tokio::time::timeout;
 
-use super::Executed;
 use super::apply::{Decided, Fate, Ready, apply};
 use super::backoff::Backoff;
 use super::connection::Deployment;
@@ -17,6 +18,7 @@ use super::error::{Failure, Stopped, WRITE_CONFLICT, code, describe};
 use super::histories::Histories;
 use super::load::{Asked, Asking, Keep, Loaded, complete, glance, load};
 use super::orphans::Orphans;
+use super::{Executed, late};
 use crate::dataset::Records;
 use crate::failpoint::{self, Point};
 use crate::metrics::{self, Retry};
@@ -75,6 +77,19 @@ impl Batch {
         self.planner.size()
     }
 
+    /// Roughly how many records it reads.
+    pub fn reading(&self) -> usize {
+        let ReadSet { items, invoices, groups, customers, dealers, free_numbers, local_ids, receipts } = &self.reads;
+        let others = groups.len() + customers.len() + dealers.len() + local_ids.len() + receipts.len();
+        items.len() + invoices.len() + others + free_numbers
+    }
+
+    /// A rule that panics does so for one batch, and not for those that share its transaction.
+    fn plan(&self, snapshot: &Snapshot) -> Result<Result<Decision, Reject>, StoreError> {
+        let planned = catch_unwind(AssertUnwindSafe(|| self.planner.plan(snapshot)));
+        planned.map_err(|_| StoreError::Internal("a planner panicked".to_owned()))
+    }
+
     fn asked<'a>(&'a self, counter: &'a Counter) -> Asked<'a> {
         Asked { client: &self.client, counter, reads: &self.reads }
     }
@@ -88,12 +103,17 @@ impl Batch {
 }
 
 impl Transactions<'_> {
+    /// How often a group goes on without one of its batches. In a storm of retries all of them may have to go.
+    const MOST_CULPRITS: usize = 2;
+    /// How long what comes before the commit may take for a group: whoever is slow is so alone.
+    const PATIENCE_WITH_A_GROUP: Duration = Duration::from_secs(1);
+
     /// Loads, plans and commits batches of different clients, one or more, in one transaction. If that fails because
-    /// of one of them, the others go on without it; if nobody knows because of which, none goes on. The results are in the order
+    /// of one of them, the others go on without it; if of more, or nobody knows because of which, none goes on. The results are in the order
     /// of the batches. The caller sets the deadline by dropping the future, which ends the transaction.
     pub async fn execute_together(self, mut batches: Vec<Batch>) -> Vec<Shared> {
         let mut done: Vec<_> = batches.iter().map(|_| None).collect();
-        let mut together: Vec<usize> = (0..batches.len()).collect();
+        let (mut together, mut culprits): (Vec<usize>, _) = ((0..batches.len()).collect(), 0);
         while !together.is_empty() {
             let members: Vec<_> = together.iter().map(|&place| &batches[place]).collect();
             match self.try_together(&members).await {
@@ -108,10 +128,13 @@ impl Transactions<'_> {
                         done[place] = Some(Err(StoreError::Unavailable(why.clone()).into()));
                     }
                 }
-                Err(Stopped { failure, culprit: Some(member) }) => {
-                    batches[together.remove(member)].learn(&failure);
-                }
-                Err(_) => together.clear(),
+                Err(Stopped { failure, culprit }) => match culprit.or((together.len() == 1).then_some(0)) {
+                    Some(member) if culprits < Self::MOST_CULPRITS => {
+                        culprits += 1;
+                        batches[together.remove(member)].learn(&failure);
+                    }
+                    _ => together.clear(),
+                },
             }
         }
         let result = |(batch, done): (_, Option<_>)| done.map_or(Shared::Alone(batch), Shared::Done);
@@ -131,7 +154,7 @@ impl Transactions<'_> {
             };
             let Some(retry) = retry(&failure) else { return Err(failure.into()) };
             metrics::RETRIES.count(retry);
-            tracing::debug!(client = %batch.client, ?retry, "transaction runs again");
+            tracing::debug!(client = %batch.client, error = failure.reason(), "transaction runs again");
             if retry == Retry::Conflict && begin.elapsed() > PATIENCE {
                 self.orphans.end(&self.deployment.db).await;
             }
@@ -147,7 +170,8 @@ impl Transactions<'_> {
         tried.inspect_err(|stopped| {
             retry(&stopped.failure).into_iter().for_each(|retry| metrics::RETRIES.count(retry));
             if batches.len() > 1 {
-                tracing::debug!(batches = batches.len(), culprit = stopped.culprit, "a group is taken apart");
+                let error = stopped.failure.reason();
+                tracing::debug!(batches = batches.len(), culprit = stopped.culprit, error, "a group is taken apart");
             }
         })
     }
@@ -164,7 +188,9 @@ impl Transactions<'_> {
         batches: &[&Batch],
     ) -> Result<Vec<Result<Executed, Reject>>, Stopped> {
         begin(session).await?;
-        let decided = match self.fill(session, batches).await {
+        let limit = if batches.len() > 1 { Self::PATIENCE_WITH_A_GROUP } else { Duration::MAX };
+        let filled = timeout(limit, self.fill(session, batches)).await;
+        let decided = match filled.unwrap_or_else(|_| Err(late(limit).into())) {
             Ok(decided) => decided,
             Err(stopped) => {
                 session.abort_transaction().await?;
@@ -241,13 +267,13 @@ impl Transactions<'_> {
     ) -> Result<Result<Decision, Reject>, Failure> {
         failpoint::reached(Point::BeforePlanning);
         if batch.look == Look::AtAGlance {
-            let decision = batch.planner.plan(&loaded.snapshot);
+            let decision = batch.plan(&loaded.snapshot)?;
             if (Glance { reads: &batch.reads, snapshot: &loaded.snapshot }).decides(&decision) {
                 return Ok(decision);
             }
         }
         complete(&self.deployment.db, Some(session), batch.asked(before), loaded).await?;
-        Ok(batch.planner.plan(&loaded.snapshot))
+        Ok(batch.plan(&loaded.snapshot)?)
     }
 }
 
