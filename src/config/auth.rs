@@ -25,7 +25,7 @@ pub struct AuthConfig {
     pub jwks_file: Option<PathBuf>,
 
     /// Where a JSON Web Key Set is fetched; https, or http on a loopback address
-    #[arg(long, env = "JWKS_URL")]
+    #[arg(long, env = "JWKS_URL", hide_env_values = true)]
     pub jwks_url: Option<String>,
 
     /// Seconds after which JWKS_URL is fetched again; an unknown key id has it fetched at once

@@ -111,7 +111,7 @@ impl Directory {
             return Err(refuse(path, "it is not empty, and no archive was begun here"));
         }
         let archive = Self { path: path.to_owned(), manifest };
-        fs::create_dir_all(path.join(Self::CLIENTS)).map_err(|e| refuse(path, e))?;
+        private_directory(&path.join(Self::CLIENTS)).map_err(|e| refuse(path, e))?;
         archive.write_manifest()?;
         Ok(archive)
     }
@@ -161,7 +161,7 @@ impl Directory {
                 fs::remove_dir_all(old).map_err(|e| refuse(old, e))?;
             }
         }
-        fs::create_dir_all(&aside).map_err(|e| refuse(&aside, e))?;
+        private_directory(&aside).map_err(|e| refuse(&aside, e))?;
         let mut tally = Tally::default();
         let mut file: Option<PartFile> = None;
         while let Some(chunk) = books.records.recv().await {
@@ -270,7 +270,7 @@ struct PartFile {
 impl PartFile {
     fn create(directory: &Path, part: Part, encoding: Encoding) -> Result<Self, ArchiveError> {
         let path = part_path(directory, part, encoding);
-        let output = BufWriter::new(File::create(&path).map_err(|e| refuse(&path, e))?);
+        let output = BufWriter::new(private_file(&path).map_err(|e| refuse(&path, e))?);
         Ok(Self { part, path, encoding, output })
     }
 
@@ -300,6 +300,22 @@ fn named(sums: &Sums) -> Digests {
     sums.iter().map(|(part, sum)| (part.name().to_owned(), sum.clone())).collect()
 }
 
+/// A directory that only its owner may look into: an archive holds the sessions and accounts of shops.
+fn private_directory(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(path)
+}
+
+/// A new file that only its owner may read.
+fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.write(true).create(true).truncate(true).open(path)
+}
+
 fn part_path(directory: &Path, part: Part, encoding: Encoding) -> PathBuf {
     directory.join(format!("{}.{}", part.name(), encoding.extension()))
 }
@@ -308,7 +324,7 @@ fn part_path(directory: &Path, part: Part, encoding: Encoding) -> PathBuf {
 fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), ArchiveError> {
     let aside = path.with_extension("new");
     let write = || {
-        let mut file = File::create(&aside)?;
+        let mut file = private_file(&aside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&aside, path)

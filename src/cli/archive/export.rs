@@ -78,7 +78,11 @@ pub(in crate::cli) async fn run(arguments: Arguments) -> Result<ExitCode, CliErr
     Ok(ExitCode::SUCCESS)
 }
 
-async fn clients(store: &dyn Archive, only: Option<ClientId>) -> Result<Vec<ClientId>, ArchiveError> {
+/// The clients to look at: all, or the one that is asked for, if it is there.
+pub(in crate::cli) async fn clients(
+    store: &dyn Archive,
+    only: Option<ClientId>,
+) -> Result<Vec<ClientId>, ArchiveError> {
     let all = store.clients().await?;
     match only {
         None => Ok(all.into_iter().collect()),

@@ -168,6 +168,10 @@ impl Task<'_> {
     /// Imports one client. What is wrong with this client alone becomes its row; what is wrong with the store is an
     /// error.
     async fn import(&self, client: &ClientId, summary: &ClientSummary, bar: &ProgressBar) -> Result<Row, ArchiveError> {
+        // Before anything is written: what is damaged would have to be taken back.
+        if let Err(error) = export::verify(self.archive, client, summary).await {
+            return Ok(Row::refused(summary, &error));
+        }
         let parts = sums(&summary.collections).into_keys().collect();
         let expired = Arc::new(AtomicU64::new(0));
         let records = {

@@ -9,6 +9,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::CliError;
+use super::archive::export::clients;
 use super::output::{print, print_json};
 use super::store_settings::{self, StoreSettings};
 use crate::model::ClientId;
@@ -40,7 +41,7 @@ Examples:
 /// How often a client is read that servers keep writing to.
 const ATTEMPTS: u32 = 10;
 /// Findings that are told; more are counted.
-const MOST_FINDINGS: usize = 10_000;
+const MOST_FINDINGS: u64 = 10_000;
 
 /// What to check.
 #[derive(Debug, Args)]
@@ -72,10 +73,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
     let store = arguments.store.open_to_read(Pending::Leave).await?;
     let mut report = Report::default();
     report.add(store.findings().await?);
-    let clients = match arguments.client {
-        Some(client) => vec![client],
-        None => store.clients().await?.into_iter().collect(),
-    };
+    let clients = clients(store.as_ref(), arguments.client).await?;
     let bar = ProgressBar::new(clients.len() as u64);
     for client in clients {
         check(store.as_ref(), client, &mut report).await?;
@@ -124,11 +122,13 @@ async fn audit(store: &dyn Archive, client: ClientId) -> Result<(Vec<Finding>, u
 impl Report {
     fn add(&mut self, findings: Vec<Finding>) {
         for finding in findings {
-            match finding.severity {
-                Severity::Problem => self.problems += 1,
-                Severity::Note => self.notes += 1,
-            }
-            if self.findings.len() < MOST_FINDINGS {
+            let found = match finding.severity {
+                Severity::Problem => &mut self.problems,
+                Severity::Note => &mut self.notes,
+            };
+            *found += 1;
+            // Of each: notes, however many, do not keep a problem from being told.
+            if *found <= MOST_FINDINGS {
                 self.findings.push(finding);
             }
         }

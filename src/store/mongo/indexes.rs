@@ -16,11 +16,17 @@ use crate::model::{Collection, StoreId};
 /// Makes what is missing. Several server processes may do so at once, and what a database has already,
 /// under whatever name, is used as it is.
 pub(super) async fn ensure(db: &Database, receipt_days: u32) -> Result<()> {
+    ensure_lasting(db).await?;
+    expire_receipts(db, receipt_days).await
+}
+
+/// The same, but for how long receipts are kept: only a server says that.
+pub(super) async fn ensure_lasting(db: &Database) -> Result<()> {
     make_collections(db).await?;
     for Wanted { collection, keys, options } in wanted() {
         make(db, collection, keys, options).await?;
     }
-    expire_receipts(db, receipt_days).await
+    Ok(())
 }
 
 /// An index that every database is to have.

@@ -66,7 +66,8 @@ impl MongoArchive {
     pub async fn open_to_write(options: &MongoOptions) -> Result<Self, ArchiveError> {
         let mut archive = Self::open_to_read(options, Pending::Finish).await?;
         let ready = async {
-            indexes::ensure(&archive.db, options.receipt_days).await?;
+            // For a database in use it is not for an import to say how long receipts are kept.
+            indexes::ensure_lasting(&archive.db).await?;
             Ok(indexes::store_id(&archive.db).await?)
         };
         archive.store = Some(ready.await.map_err(ArchiveError::Mongo)?);
