@@ -45,7 +45,7 @@ impl Location {
         }
     }
 
-    /// How long what was read is believed to be the newest, however often unknown keys are named.
+    /// How long nothing is read after a reading, however often unknown keys are shown.
     pub(super) fn rest(&self) -> Duration {
         match self {
             Self::File(_) => Duration::from_millis(100),
