@@ -181,6 +181,16 @@ fn an_address_is_believed_by_its_certificate() {
 }
 
 #[test]
+fn keys_of_this_machine_come_through_no_proxy() {
+    let [good, forged] = ["good", "forged"].map(|id| Issuer::fresh().called(id));
+    let (keys, proxy) = (KeyServer::start(&key_set([&good])), KeyServer::start(&key_set([&forged])));
+    let server = Server::start(&at(&keys).env("HTTP_PROXY", proxy.url()).env("http_proxy", proxy.url()));
+    let phone = Phone::new(&server);
+    show(&phone, &good.token(&phone.client)).expect_ok();
+    assert_eq!((keys.asked(), proxy.asked()), (1, 0));
+}
+
+#[test]
 fn a_set_may_hold_what_cannot_be_used() {
     let (rsa, p256, ed25519) = (Issuer::rsa().called("twin"), Issuer::p256().called("twin"), Issuer::ed25519());
     let [enc, wrong, later] = ["enc", "wrong", "later"].map(|id| Issuer::fresh().called(id));
