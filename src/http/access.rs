@@ -77,6 +77,9 @@ async fn admit_in_session(caller: Caller, request: &HttpRequest, app: &App) -> R
 }
 
 fn admit(caller: Caller, request: &HttpRequest, app: &App) -> Result<Admitted, ApiError> {
+    let trace = request.extensions().get::<Arc<Trace>>().expect("the envelope has begun one").clone();
+    // Before it can be refused, so that the log names who is.
+    trace.client(caller.client);
     if let Some(buckets) = &app.access.buckets {
         let allowance = buckets.take(&caller.client);
         // The envelope tells it, whatever the answer will be.
@@ -85,8 +88,6 @@ fn admit(caller: Caller, request: &HttpRequest, app: &App) -> Result<Admitted, A
             return Err(ApiError::RateLimited { seconds });
         }
     }
-    let trace = request.extensions().get::<Arc<Trace>>().expect("the envelope has begun one").clone();
-    trace.client(caller.client);
     app.admission.enter(caller.client, trace)
 }
 
