@@ -132,7 +132,8 @@ impl Key {
             ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm => Wrong::Key,
             _ => Wrong::Token,
         })?;
-        data.claims.caller().ok_or(Wrong::Token)
+        // No extension is understood here, and one that is critical must be (RFC 7515, 4.1.11).
+        data.claims.caller().filter(|_| data.header.crit.is_none()).ok_or(Wrong::Token)
     }
 
     fn new(algorithm: Algorithm, decoding: DecodingKey, rules: &Rules) -> Self {

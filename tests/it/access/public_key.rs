@@ -51,6 +51,10 @@ fn each_kind_of_key_verifies_its_own_algorithm_alone() {
         // An issuer may name its key, which is here without a name.
         let named = issuer.token_with(&phone.client, json!({}), json!({"kid": "2025-01"}));
         show(&phone, &named).expect_ok();
+        for extension in ["b64", "exp", "anything"] {
+            let critical = issuer.token_with(&phone.client, json!({}), json!({"crit": [extension], extension: true}));
+            show(&phone, &critical).expect_error(401, "unauthorized");
+        }
         show(&phone, &Issuer::fresh().token(&phone.client)).expect_error(401, "unauthorized");
         assert_attacks_fail(&phone, &issuer, name);
     }
