@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use reqwest::Url;
 
-use super::{Config, ConfigError, Secret, at_least};
+use super::{Config, ConfigError, SECONDS, Secret};
 
 /// The settings of authentication, beside `JWT_SECRET`.
 #[derive(Debug, Clone, Args)]
@@ -29,7 +29,7 @@ pub struct AuthConfig {
     pub jwks_url: Option<String>,
 
     /// Seconds after which JWKS_URL is fetched again; an unknown key id has it fetched at once
-    #[arg(long, env = "JWKS_REFRESH_SECONDS", default_value_t = 300, value_parser = at_least::<1>)]
+    #[arg(long, env = "JWKS_REFRESH_SECONDS", default_value_t = 300, value_parser = SECONDS)]
     pub jwks_refresh_seconds: usize,
 
     /// What a token's iss must be
@@ -46,7 +46,7 @@ pub struct AuthConfig {
     pub session_check: bool,
 
     /// Seconds for which it is remembered whether a session is active
-    #[arg(long, env = "SESSION_CACHE_SECONDS", default_value_t = 5, value_parser = at_least::<1>)]
+    #[arg(long, env = "SESSION_CACHE_SECONDS", default_value_t = 5, value_parser = SECONDS)]
     pub session_cache_seconds: usize,
 }
 
@@ -106,10 +106,9 @@ impl AuthConfig {
         set(self.jwt_audience.as_deref())
     }
 
-    /// Whether there are keys beside `JWT_SECRET`, all of them well-formed.
+    /// Whether there are keys of now beside `JWT_SECRET`, all of them well-formed.
     pub(super) fn has_keys(&self) -> Result<bool, ConfigError> {
-        let (jwks, previous) = (self.jwks()?, self.previous_secrets()?);
-        Ok(self.public_key().is_some() || jwks.is_some() || !previous.is_empty())
+        Ok(self.jwks()?.is_some() || self.public_key().is_some())
     }
 }
 

@@ -60,6 +60,9 @@ impl Key {
         if pem.contains("-----BEGIN CERTIFICATE-----") {
             return Err(Unusable("is a certificate; give its public key (openssl x509 -pubkey -noout)"));
         }
+        if pem.matches("-----BEGIN ").count() > 1 {
+            return Err(Unusable("holds more than one key; give one, or all of them as a JWKS_FILE"));
+        }
         let der = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes());
         let der = der.map_err(|_| Unusable("is no public key as PEM (-----BEGIN PUBLIC KEY-----)"))?;
         if let Some(key) = der.strip_prefix(ED25519) {

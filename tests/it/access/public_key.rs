@@ -121,6 +121,9 @@ fn a_key_that_cannot_be_used_stops_the_start_with_one_line() {
         assert!(refusal.contains("JWT_PUBLIC_KEY ") && refusal.contains(why), "{name}: {refusal}");
         assert_eq!(refusal.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{name}: {refusal}");
     }
+    let two = ["p256", "rsa"].map(|name| fs::read_to_string(key_file(&format!("{name}.pub.pem"))).unwrap()).concat();
+    let refusal = Server::refused(&Setup::embedded().env("JWT_PUBLIC_KEY", two));
+    assert!(refusal.contains("JWT_PUBLIC_KEY holds more than one key"), "{refusal}");
     let private = fs::read_to_string(key_file("p256.pem")).unwrap();
     let refusal = Server::refused(&Setup::embedded().env("JWT_PUBLIC_KEY", private.as_str()));
     let secret = private.lines().nth(1).unwrap();
