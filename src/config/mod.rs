@@ -12,7 +12,7 @@ use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::{Args, ValueEnum};
 
 use crate::store::DatasetMemory;
-pub use auth::{AuthConfig, Jwks};
+pub use auth::{AuthConfig, Jwks, TokenRules};
 pub use http::{HttpConfig, Origins};
 pub use observability::{Observability, PerhapsPort};
 
@@ -159,7 +159,7 @@ impl Config {
                                  are good here too, if they have a clientId";
         const NO_LOGINS: &str = "SESSION_CHECK with the embedded engine: no login service writes its sessions; they \
                                  come by `import` or `token --session`, while the server is stopped";
-        let of_others = matches!(self.auth.jwks(), Ok(Some(Jwks::Url(_)))) && self.auth.audience().is_none();
+        let of_others = matches!(self.auth.jwks(), Ok(Some(Jwks::Url(_)))) && self.auth.rules.audience().is_none();
         let no_logins = self.auth.session_check && self.mongo_url().is_none();
         [(of_others, OF_OTHERS), (no_logins, NO_LOGINS)]
             .into_iter()
