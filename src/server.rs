@@ -150,7 +150,7 @@ fn listen(host: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), ServeErr
 
 /// Begins to record and listens for those who read the metrics, if the settings name a port for them.
 fn listen_for_scrapes(config: &Config) -> Result<Option<(TcpListener, Exposition)>, ServeError> {
-    let Some(port) = config.observability.metrics_port else { return Ok(None) };
+    let Some(port) = config.observability.metrics_port.0 else { return Ok(None) };
     let (listener, address) = listen(config.observability.metrics_host, port)?;
     let exposition = metrics::install()?;
     let engine = if config.mongo_url().is_some() { Engine::MongoDb } else { Engine::Embedded };
@@ -173,6 +173,9 @@ fn give_up_on_silence(connection: &dyn std::any::Any) {
 async fn access(config: &Config) -> Result<Access, ServeError> {
     let verifier = Verifier::open(keys::sources(config)?).await;
     let verifier = verifier.map_err(|e: KeyError| ConfigError(e.to_string()))?;
+    for advice in config.advice() {
+        tracing::warn!("{advice}");
+    }
     let moment = Duration::from_secs(config.auth.session_cache_seconds as u64);
     let sessions = config.auth.session_check.then(|| Sessions::new(moment));
     Ok(Access::new(verifier, sessions, rate(config)))

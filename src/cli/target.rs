@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::Secret;
+use crate::config::{Secret, TokenRules};
 use crate::phone::{Address, AddressError, Phone, Server, TokenError};
 use crate::server::{self, ServeError, Tokens};
 
@@ -29,6 +29,9 @@ pub(super) struct Target {
     /// Data directory of the local server, for --client
     #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
     data_dir: PathBuf,
+    /// What the tokens of --client say.
+    #[command(flatten)]
+    rules: TokenRules,
 }
 
 /// Why nobody can be spoken for, in one line.
@@ -79,7 +82,7 @@ impl Target {
     /// The local secret, to make tokens of any client with.
     pub(super) fn tokens(&self) -> Result<Tokens, TargetError> {
         let secret = self.jwt_secret.as_ref().map(Secret::expose).filter(|secret| !secret.is_empty());
-        Ok(server::present_tokens(secret, &self.data_dir)?)
+        Ok(server::present_tokens(secret, &self.data_dir, &self.rules)?)
     }
 
     fn token_to_show(&self) -> Result<String, TargetError> {

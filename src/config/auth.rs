@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use reqwest::Url;
 
-use super::{Config, ConfigError, Secret, at_least};
+use super::{Config, ConfigError, SECONDS, Secret};
 
 /// The settings of authentication, beside `JWT_SECRET`.
 #[derive(Debug, Clone, Args)]
@@ -29,16 +29,12 @@ pub struct AuthConfig {
     pub jwks_url: Option<String>,
 
     /// Seconds after which JWKS_URL is fetched again; an unknown key id has it fetched at once
-    #[arg(long, env = "JWKS_REFRESH_SECONDS", default_value_t = 300, value_parser = at_least::<1>)]
+    #[arg(long, env = "JWKS_REFRESH_SECONDS", default_value_t = 300, value_parser = SECONDS)]
     pub jwks_refresh_seconds: usize,
 
-    /// What a token's iss must be
-    #[arg(long, env = "JWT_ISSUER")]
-    pub jwt_issuer: Option<String>,
-
-    /// What a token's aud must be, or have among others
-    #[arg(long, env = "JWT_AUDIENCE")]
-    pub jwt_audience: Option<String>,
+    /// What tokens must say.
+    #[command(flatten)]
+    pub rules: TokenRules,
 
     /// Ask the store whether a token's deviceSessionId names an active session, and its client is active
     #[arg(long, env = "SESSION_CHECK", default_value = "false", default_missing_value = "true",
@@ -46,8 +42,20 @@ pub struct AuthConfig {
     pub session_check: bool,
 
     /// Seconds for which it is remembered whether a session is active
-    #[arg(long, env = "SESSION_CACHE_SECONDS", default_value_t = 5, value_parser = at_least::<1>)]
+    #[arg(long, env = "SESSION_CACHE_SECONDS", default_value_t = 5, value_parser = SECONDS)]
     pub session_cache_seconds: usize,
+}
+
+/// What tokens must say, whichever key they are signed with.
+#[derive(Debug, Clone, Args)]
+pub struct TokenRules {
+    /// What a token's iss must be
+    #[arg(long, env = "JWT_ISSUER")]
+    pub jwt_issuer: Option<String>,
+
+    /// What a token's aud must be, or have among others
+    #[arg(long, env = "JWT_AUDIENCE")]
+    pub jwt_audience: Option<String>,
 }
 
 /// Where a JSON Web Key Set is.
@@ -96,6 +104,13 @@ impl AuthConfig {
         }
     }
 
+    /// Whether there are keys of now beside `JWT_SECRET`, all of them well-formed.
+    pub(super) fn has_keys(&self) -> Result<bool, ConfigError> {
+        Ok(self.jwks()?.is_some() || self.public_key().is_some())
+    }
+}
+
+impl TokenRules {
     /// What a token's `iss` must be, if it matters.
     pub fn issuer(&self) -> Option<&str> {
         set(self.jwt_issuer.as_deref())
@@ -104,12 +119,6 @@ impl AuthConfig {
     /// What a token's `aud` must hold, if it matters.
     pub fn audience(&self) -> Option<&str> {
         set(self.jwt_audience.as_deref())
-    }
-
-    /// Whether there are keys beside `JWT_SECRET`, all of them well-formed.
-    pub(super) fn has_keys(&self) -> Result<bool, ConfigError> {
-        let (jwks, previous) = (self.jwks()?, self.previous_secrets()?);
-        Ok(self.public_key().is_some() || jwks.is_some() || !previous.is_empty())
     }
 }
 

@@ -12,9 +12,9 @@ use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use clap::{Args, ValueEnum};
 
 use crate::store::DatasetMemory;
-pub use auth::{AuthConfig, Jwks};
+pub use auth::{AuthConfig, Jwks, TokenRules};
 pub use http::{HttpConfig, Origins};
-pub use observability::Observability;
+pub use observability::{Observability, PerhapsPort};
 
 /// The configuration of a server.
 #[derive(Debug, Clone, Args)]
@@ -148,9 +148,24 @@ impl Config {
         self.jwt_secret.as_ref().map(Secret::expose).filter(|secret| !secret.is_empty())
     }
 
-    /// Whether no key is set at all, so that a secret is made in the data directory.
+    /// Whether no key is set, so that a secret is made in the data directory.
     pub fn is_development(&self) -> bool {
         self.jwt_secret().is_none() && matches!(self.auth.has_keys(), Ok(false))
+    }
+
+    /// What is allowed and may not be what the operator wants, in one sentence each that names the setting.
+    pub fn advice(&self) -> Vec<&'static str> {
+        const OF_OTHERS: &str = "JWKS_URL is set without JWT_AUDIENCE: tokens that the issuer signs for its other apps \
+                                 are good here too, if they have a clientId";
+        const NO_LOGINS: &str = "SESSION_CHECK with the embedded engine: no login service writes its sessions; they \
+                                 come by `import` or `token --session`, while the server is stopped";
+        let of_others = matches!(self.auth.jwks(), Ok(Some(Jwks::Url(_)))) && self.auth.rules.audience().is_none();
+        let no_logins = self.auth.session_check && self.mongo_url().is_none();
+        [(of_others, OF_OTHERS), (no_logins, NO_LOGINS)]
+            .into_iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, text)| text)
+            .collect()
     }
 
     /// How much memory datasets may take. None are kept where others may write too.
@@ -166,9 +181,15 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         let refuse = |text: &str| Err(ConfigError(text.to_owned()));
         let no_key = !self.auth.has_keys()? && self.jwt_secret().is_none();
+        let previous = self.auth.previous_secrets()?;
         match self.jwt_secret() {
             Some(secret) if secret.len() < Self::SHORTEST_SECRET => {
                 return refuse("JWT_SECRET must be at least 32 bytes long");
+            }
+            _ if no_key && !previous.is_empty() => {
+                return refuse(
+                    "JWT_PREVIOUS_SECRETS needs JWT_SECRET, JWT_PUBLIC_KEY, JWKS_FILE or JWKS_URL beside it",
+                );
             }
             _ if no_key && self.mongo_url().is_some() => {
                 return refuse("JWT_SECRET, JWT_PUBLIC_KEY, JWKS_FILE or JWKS_URL must be set when MONGO_URL is");
@@ -226,3 +247,13 @@ fn at_least<const LEAST: usize>(text: &str) -> Result<usize, String> {
         Err(e) => Err(format!("{e}")),
     }
 }
+
+fn within<const LEAST: usize, const MOST: usize>(text: &str) -> Result<usize, String> {
+    match at_least::<LEAST>(text)? {
+        value if value <= MOST => Ok(value),
+        _ => Err(format!("must be at most {MOST}")),
+    }
+}
+
+/// The parser of a time in seconds: of a day at most, which all sums of times bear.
+const SECONDS: fn(&str) -> Result<usize, String> = within::<1, 86_400>;

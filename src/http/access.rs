@@ -1,5 +1,5 @@
 //! The way in: a request shows its token, takes of its client's rate, takes a place, and has its session looked up,
-//! all before its body is read.
+//! all before its body is read. A session that is known to have ended takes nothing.
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::admission::Admitted;
 use super::auth::{Caller, Refusal, Verifier, bearer};
 use super::error::ApiError;
 use super::rate::{Buckets, Rate};
-use super::sessions::Sessions;
+use super::sessions::{Known, Sessions};
 use super::trace::Trace;
 
 /// Who may come in, and how often.
@@ -62,15 +62,24 @@ impl FromRequest for Admitted {
     }
 }
 
+/// What is known of a session is said at once, so that a device that was logged out spends nothing of its shop's rate and
+/// places. A session that nothing is known of takes of both first: asking the store is work.
 async fn admit_in_session(caller: Caller, request: &HttpRequest, app: &App) -> Result<Admitted, ApiError> {
-    let admitted = admit(caller, request, app)?;
-    if let Some(sessions) = &app.access.sessions {
-        sessions.check(caller, app).await?;
+    let Some(sessions) = &app.access.sessions else { return admit(caller, request, app) };
+    match sessions.known(caller).await? {
+        Known::Active => admit(caller, request, app),
+        Known::Nothing(session) => {
+            let admitted = admit(caller, request, app)?;
+            sessions.look_up(caller.client, session, app).await?;
+            Ok(admitted)
+        }
     }
-    Ok(admitted)
 }
 
 fn admit(caller: Caller, request: &HttpRequest, app: &App) -> Result<Admitted, ApiError> {
+    let trace = request.extensions().get::<Arc<Trace>>().expect("the envelope has begun one").clone();
+    // Before it can be refused, so that the log names who is.
+    trace.client(caller.client);
     if let Some(buckets) = &app.access.buckets {
         let allowance = buckets.take(&caller.client);
         // The envelope tells it, whatever the answer will be.
@@ -79,8 +88,6 @@ fn admit(caller: Caller, request: &HttpRequest, app: &App) -> Result<Admitted, A
             return Err(ApiError::RateLimited { seconds });
         }
     }
-    let trace = request.extensions().get::<Arc<Trace>>().expect("the envelope has begun one").clone();
-    trace.client(caller.client);
     app.admission.enter(caller.client, trace)
 }
 

@@ -166,7 +166,15 @@ impl ApiError {
 
     /// Whether it passes by itself, and many hear of it at once.
     pub fn passes(&self) -> bool {
-        matches!(self, Self::InProgress | Self::Overloaded | Self::Stopping | Self::Unavailable(_) | Self::Away)
+        matches!(
+            self,
+            Self::RateLimited { .. }
+                | Self::InProgress
+                | Self::Overloaded
+                | Self::Stopping
+                | Self::Unavailable(_)
+                | Self::Away
+        )
     }
 
     fn face(&self) -> Face {

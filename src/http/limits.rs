@@ -91,6 +91,6 @@ impl From<super::Rate> for RateLimits {
 pub struct Timeouts {
     /// Seconds for which it may wait for its turn.
     turn_seconds: u64,
-    /// Seconds after which it is answered in any case.
+    /// Seconds after which it is answered in any case, after the body has arrived and was read.
     answer_seconds: u64,
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::ServeError;
-use crate::config::{Config, ConfigError, Jwks};
+use crate::config::{Config, ConfigError, Jwks, TokenRules};
 use crate::http::auth::{Caller, KeySources, Location, Rules, Tokens};
 use crate::secret_file;
 use crate::store::embedded::EmbeddedStore;
@@ -28,18 +28,20 @@ pub fn tokens(config: &Config) -> Result<Tokens, ServeError> {
     const NO_SECRET: &str = "no token can be minted without JWT_SECRET: JWT_PUBLIC_KEY, JWKS_FILE, JWKS_URL and \
                              JWT_PREVIOUS_SECRETS only verify them; whoever holds the private key mints tokens";
     let secret = secret(config)?.ok_or_else(|| refused(NO_SECRET.to_owned()))?;
-    Ok(Tokens::new(&secret).keeping(rules(config)))
+    Ok(Tokens::new(&secret).keeping(rules(&config.auth.rules)))
 }
 
-/// The tokens of this secret, or else of the one that a server has made in the data directory. Makes none.
+/// The tokens of this secret, or else of the one that a server has made in the data directory. Makes none. They say what
+/// the server asks for.
 ///
 /// # Errors
 /// [`ServeError::NoSecret`].
-pub fn present_tokens(secret: Option<&str>, data_dir: &Path) -> Result<Tokens, ServeError> {
-    match secret {
-        Some(secret) => Ok(Tokens::new(secret)),
-        None => secret_file::read(data_dir).map(|s| Tokens::new(&s)).map_err(ServeError::NoSecret),
-    }
+pub fn present_tokens(secret: Option<&str>, data_dir: &Path, said: &TokenRules) -> Result<Tokens, ServeError> {
+    let tokens = match secret {
+        Some(secret) => Tokens::new(secret),
+        None => Tokens::new(&secret_file::read(data_dir).map_err(ServeError::NoSecret)?),
+    };
+    Ok(tokens.keeping(rules(said)))
 }
 
 /// Mints a token that is good for some days.
@@ -77,7 +79,7 @@ pub(super) fn sources(config: &Config) -> Result<KeySources, ServeError> {
         Jwks::Url(url) => Location::Url(url, period),
     });
     let public_key = config.auth.public_key().map(pem).transpose()?;
-    Ok(KeySources { secrets, public_key, published, rules: rules(config) })
+    Ok(KeySources { secrets, public_key, published, rules: rules(&config.auth.rules) })
 }
 
 fn secret(config: &Config) -> Result<Option<String>, ServeError> {
@@ -90,8 +92,8 @@ fn secret(config: &Config) -> Result<Option<String>, ServeError> {
     }
 }
 
-fn rules(config: &Config) -> Rules {
-    Rules { issuer: config.auth.issuer().map(str::to_owned), audience: config.auth.audience().map(str::to_owned) }
+fn rules(said: &TokenRules) -> Rules {
+    Rules { issuer: said.issuer().map(str::to_owned), audience: said.audience().map(str::to_owned) }
 }
 
 /// The text of a PEM, which stands in the variable, perhaps in one line with `\n` for its ends, or in a file.

@@ -43,7 +43,19 @@ fn a_wrong_setting_stops_the_start_with_one_line_that_names_it() {
         (&[("RATE_LIMIT_BURST", "5")], "RATE_LIMIT_PER_MINUTE"),
         (&[("RATE_LIMIT_PER_MINUTE", "many")], "rate-limit-per-minute"),
         (&[("SESSION_CACHE_SECONDS", "0")], "session-cache-seconds"),
+        (&[("SESSION_CACHE_SECONDS", "86401")], "session-cache-seconds"),
         (&[("JWKS_REFRESH_SECONDS", "0")], "jwks-refresh-seconds"),
+        (&[("JWKS_REFRESH_SECONDS", "18446744073709551615")], "jwks-refresh-seconds"),
+        (&[("BODY_SECONDS", "0")], "body-seconds"),
+        (&[("BODY_SECONDS", "86401")], "body-seconds"),
+        (&[("BODY_PAUSE_SECONDS", "0")], "body-pause-seconds"),
+        (&[("BODY_PAUSE_SECONDS", "18446744073709551615")], "body-pause-seconds"),
+        (&[("RATE_LIMIT_PER_MINUTE", "1"), ("RATE_LIMIT_BURST", "100001")], "rate-limit-burst"),
+        (&[("JWT_PREVIOUS_SECRETS", long)], "JWT_PREVIOUS_SECRETS"),
+        (&[("CORS_ORIGINS", "https://x:443")], "cors-origins"),
+        (&[("CORS_ORIGINS", "https://y, http://x:80")], "cors-origins"),
+        (&[("CORS_ORIGINS", "https://x:port")], "cors-origins"),
+        (&[("METRICS_PORT", "70000")], "metrics-port"),
     ] {
         let output = run(&[], settings);
         let error = String::from_utf8(output.stderr).unwrap();
@@ -51,6 +63,33 @@ fn a_wrong_setting_stops_the_start_with_one_line_that_names_it() {
         assert_eq!(error.lines().count(), 1, "{settings:?}: {error}");
         assert!(error.contains(named), "{settings:?}: {error}");
         assert!(!error.contains("and-secret"), "{settings:?}: {error}");
+    }
+}
+
+#[test]
+fn a_port_of_metrics_that_is_set_to_nothing_is_not_set() {
+    let server = Server::start(&Setup::embedded().env("METRICS_PORT", ""));
+    Phone::new(&server).pull().expect_ok();
+    assert!(!server.log().iter().any(|line| line.contains("metrics can be read")));
+}
+
+#[test]
+fn what_is_allowed_and_may_not_be_meant_is_warned_of() {
+    let keys = ("JWKS_URL", "http://127.0.0.1:1/keys");
+    for (settings, warned) in [
+        (&[keys][..], "without JWT_AUDIENCE"),
+        (&[("SESSION_CHECK", "true")], "SESSION_CHECK with the embedded engine"),
+        (&[keys, ("JWT_AUDIENCE", "sync")], ""),
+    ] {
+        let setup = settings.iter().fold(Setup::embedded(), |setup, (name, value)| setup.env(name, *value));
+        let server = Server::start(&setup);
+        server.wait_for_log(|line| line.contains("listening"));
+        let warnings: Vec<_> = ["JWT_AUDIENCE", "SESSION_CHECK"]
+            .into_iter()
+            .filter(|name| server.log().iter().any(|line| line.contains("WARN") && line.contains(name)))
+            .collect();
+        assert_eq!(warnings.len(), usize::from(!warned.is_empty()), "{settings:?}: {warnings:?}");
+        assert!(server.log().iter().any(|line| line.contains(warned)), "{settings:?}: {warned}");
     }
 }
 

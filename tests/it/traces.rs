@@ -95,6 +95,17 @@ fn the_usual_level_tells_of_batches_and_of_nothing_that_strangers_send() {
 }
 
 #[test]
+fn what_a_rate_refuses_is_told_quietly_and_with_its_client() {
+    let setup = Setup::embedded().env("LOG", "viveka_sync=debug").env("RATE_LIMIT_PER_MINUTE", "1");
+    let server = Server::start(&setup);
+    let phone = Phone::new(&server);
+    phone.pull().expect_ok();
+    let (level, span) = told(&server, &phone.pull());
+    assert_eq!((level.as_str(), &span["error.type"]), ("DEBUG", &json!("rate_limited")));
+    assert_eq!(span["client.id"], json!(phone.client));
+}
+
+#[test]
 fn neither_format_tells_what_is_private_or_can_be_forged() {
     for format in ["text", "json"] {
         let server = Server::start_ready(&Setup::embedded().env("LOG", "trace").env("LOG_FORMAT", format));

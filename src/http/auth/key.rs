@@ -1,6 +1,7 @@
 //! Keys that verify tokens. Each has its one algorithm, which follows from the key and never from a token, so that a
 //! token cannot choose how it is verified.
 
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, Header, Validation};
 use rustls::pki_types::SubjectPublicKeyInfoDer;
@@ -28,6 +29,15 @@ pub struct Rules {
     pub audience: Option<String>,
 }
 
+/// Why a token is not good by a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// It is signed with another key, which may be a good one.
+    Key,
+    /// It is good by no key: it is malformed, or it is signed with this one and has expired or says something wrong.
+    Token,
+}
+
 /// Why a key cannot verify tokens, as the end of a sentence. It holds nothing of the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -49,6 +59,9 @@ impl Key {
         }
         if pem.contains("-----BEGIN CERTIFICATE-----") {
             return Err(Unusable("is a certificate; give its public key (openssl x509 -pubkey -noout)"));
+        }
+        if pem.matches("-----BEGIN ").count() > 1 {
+            return Err(Unusable("holds more than one key; give one, or all of them as a JWKS_FILE"));
         }
         let der = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes());
         let der = der.map_err(|_| Unusable("is no public key as PEM (-----BEGIN PUBLIC KEY-----)"))?;
@@ -107,9 +120,23 @@ impl Key {
         header.alg == self.algorithm() && same_id
     }
 
-    /// Who shows a token; `None` for whatever is wrong with it.
-    pub fn verify(&self, token: &str) -> Option<Caller> {
-        jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation).ok()?.claims.caller()
+    /// Whether the header says that the token is signed with this key, by its id.
+    pub fn is_named(&self, header: &Header) -> bool {
+        self.id.is_some() && self.id == header.kid
+    }
+
+    /// Who shows a token.
+    ///
+    /// # Errors
+    /// [`Wrong`].
+    pub fn verify(&self, token: &str) -> Result<Caller, Wrong> {
+        let data = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation);
+        let data = data.map_err(|error| match error.kind() {
+            ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm => Wrong::Key,
+            _ => Wrong::Token,
+        })?;
+        // No extension is understood here, and one that is critical must be (RFC 7515, 4.1.11).
+        data.claims.caller().filter(|_| data.header.crit.is_none()).ok_or(Wrong::Token)
     }
 
     fn new(algorithm: Algorithm, decoding: DecodingKey, rules: &Rules) -> Self {

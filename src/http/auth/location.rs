@@ -45,7 +45,7 @@ impl Location {
         }
     }
 
-    /// How long what was read is believed to be the newest, however often unknown keys are named.
+    /// How long nothing is read after a reading, however often unknown keys are shown.
     pub(super) fn rest(&self) -> Duration {
         match self {
             Self::File(_) => Duration::from_millis(100),
@@ -60,8 +60,12 @@ impl Location {
                 // An error says that one is installed already.
                 let _ = rustls::crypto::ring::default_provider().install_default();
                 let client = Client::builder().timeout(LONGEST_READ).redirect(Policy::none());
-                // Without TLS there is nothing to trust, and so the system need not have any roots.
-                let client = if url.scheme() == "http" { client.tls_certs_only([]) } else { client };
+                let client = match url.scheme() {
+                    // Without TLS there is nothing to trust, and so the system need not have any roots. And keys of this
+                    // very machine come from it alone, whatever proxy the environment names.
+                    "http" => client.tls_certs_only([]).no_proxy(),
+                    _ => client,
+                };
                 let client = client.build();
                 Ok(Reader::Url(client.map_err(told)?, url.clone()))
             }

@@ -1,6 +1,6 @@
 //! The keys of a set that an issuer publishes and changes.
 //!
-//! One task reads the set now and then, and at once when a token names a key that is not in it. The last good set
+//! One task reads the set now and then, and soon when a token is signed with a key that is not in it. The last good set
 //! stays in force while a newer one cannot be had, so an issuer that is away locks nobody out.
 
 use std::sync::Arc;
@@ -26,9 +26,8 @@ pub(super) struct Published {
 /// The set that is in force, and how it went the last time that a newer one was asked for.
 struct Current {
     keys: Vec<Key>,
-    /// How often it was read.
-    reads: u64,
-    read_at: Instant,
+    /// When the last reading began: whatever had been published by then is known.
+    as_of: Instant,
     /// Whether the last reading failed, so that an unknown key may well be a good one.
     failed: bool,
 }
@@ -46,6 +45,7 @@ impl Published {
     pub async fn open(location: Location, rules: Rules) -> Result<Self, String> {
         let (period, rest) = (location.period(), location.rest());
         let mut source = Source { reader: location.reader()?, rules, text: Vec::new() };
+        let as_of = Instant::now();
         let first = source.read().await;
         if let (Location::File(_), Err(error)) = (&location, &first) {
             return Err(error.clone());
@@ -55,9 +55,9 @@ impl Published {
         }
         let failed = first.is_err();
         let keys = first.ok().flatten().unwrap_or_default();
-        let (sender, current) = watch::channel(Current { keys, reads: 1, read_at: Instant::now(), failed });
+        let (sender, current) = watch::channel(Current { keys, as_of, failed });
         let asked = Arc::new(Notify::new());
-        let task = refresh(source, sender, Arc::clone(&asked), period);
+        let task = refresh(source, sender, Arc::clone(&asked), period, rest);
         Ok(Self { current, asked, rest, _task: AbortOnDropHandle::new(Handle::current().spawn(task)) })
     }
 
@@ -66,32 +66,24 @@ impl Published {
         look(&self.current.borrow().keys)
     }
 
-    /// Has the set read again, unless that has just been done, and waits for it.
+    /// Has the set read again and waits for that, however many ask for it: a set that was read before now does not tell
+    /// that a key is no good. While the last reading failed, nobody waits for the next one.
     ///
     /// # Errors
     /// [`Unreachable`].
     pub async fn renew(&self) -> Result<(), Unreachable> {
+        let now = Instant::now();
         let mut current = self.current.clone();
-        let seen = {
-            let current = current.borrow();
-            if current.read_at.elapsed() < self.rest {
-                return current.told();
-            }
-            current.reads
-        };
         self.asked.notify_one();
-        let read = current.wait_for(|current| current.reads > seen);
-        // Somebody else's reading may be under way first.
-        match timeout(2 * LONGEST_READ, read).await {
-            Ok(Ok(current)) => current.told(),
+        if current.borrow().failed {
+            return Err(Unreachable);
+        }
+        let read = current.wait_for(|current| current.as_of >= now);
+        // Another reading may be under way first.
+        match timeout(2 * LONGEST_READ + self.rest, read).await {
+            Ok(Ok(current)) if !current.failed => Ok(()),
             _ => Err(Unreachable),
         }
-    }
-}
-
-impl Current {
-    fn told(&self) -> Result<(), Unreachable> {
-        if self.failed { Err(Unreachable) } else { Ok(()) }
     }
 }
 
@@ -115,17 +107,24 @@ impl Source {
     }
 }
 
-async fn refresh(mut source: Source, current: watch::Sender<Current>, asked: Arc<Notify>, period: Duration) {
+/// Reads when it is time or somebody has asked, and rests after each reading, so that strangers who ask all the time bring
+/// about no more than one for each rest.
+async fn refresh(
+    mut source: Source,
+    current: watch::Sender<Current>,
+    asked: Arc<Notify>,
+    period: Duration,
+    rest: Duration,
+) {
     loop {
-        tokio::select! {
-            () = sleep(period) => {}
-            () = asked.notified() => {}
-        }
+        sleep(rest).await;
+        // Either way it is time now.
+        let _ = timeout(period.saturating_sub(rest), asked.notified()).await;
+        let as_of = Instant::now();
         let read = source.read().await;
         tell(&read, current.borrow().failed);
         current.send_modify(|current| {
-            current.reads += 1;
-            current.read_at = Instant::now();
+            current.as_of = as_of;
             current.failed = read.is_err();
             if let Ok(Some(keys)) = read {
                 current.keys = keys;

@@ -51,6 +51,10 @@ fn each_kind_of_key_verifies_its_own_algorithm_alone() {
         // An issuer may name its key, which is here without a name.
         let named = issuer.token_with(&phone.client, json!({}), json!({"kid": "2025-01"}));
         show(&phone, &named).expect_ok();
+        for extension in ["b64", "exp", "anything"] {
+            let critical = issuer.token_with(&phone.client, json!({}), json!({"crit": [extension], extension: true}));
+            show(&phone, &critical).expect_error(401, "unauthorized");
+        }
         show(&phone, &Issuer::fresh().token(&phone.client)).expect_error(401, "unauthorized");
         assert_attacks_fail(&phone, &issuer, name);
     }
@@ -117,6 +121,9 @@ fn a_key_that_cannot_be_used_stops_the_start_with_one_line() {
         assert!(refusal.contains("JWT_PUBLIC_KEY ") && refusal.contains(why), "{name}: {refusal}");
         assert_eq!(refusal.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{name}: {refusal}");
     }
+    let two = ["p256", "rsa"].map(|name| fs::read_to_string(key_file(&format!("{name}.pub.pem"))).unwrap()).concat();
+    let refusal = Server::refused(&Setup::embedded().env("JWT_PUBLIC_KEY", two));
+    assert!(refusal.contains("JWT_PUBLIC_KEY holds more than one key"), "{refusal}");
     let private = fs::read_to_string(key_file("p256.pem")).unwrap();
     let refusal = Server::refused(&Setup::embedded().env("JWT_PUBLIC_KEY", private.as_str()));
     let secret = private.lines().nth(1).unwrap();

@@ -74,17 +74,45 @@ fn unknown_keys_have_the_set_fetched_but_not_each_time() {
     let server = Server::start(&at(&keys));
     let phone = Phone::new(&server);
     let status = |issuer: &Issuer| show(&phone, &issuer.token(&phone.client)).status;
-    // Each set is believed for five seconds.
+    let status = &status;
+    // After each reading there is a rest of five seconds.
     let most = || 1 + (began.elapsed().as_secs() / 5) as u32;
-    for _ in 0..50 {
-        assert_eq!(status(&unknown), 401);
-    }
+    let without_id = Issuer::fresh();
+    std::thread::scope(|scope| {
+        for number in 0..50 {
+            let unknown = if number % 2 == 0 { &unknown } else { &without_id };
+            scope.spawn(move || assert_eq!(status(unknown), 401));
+        }
+    });
     assert!(keys.asked() <= most(), "{} times", keys.asked());
     keys.publish(&key_set([&known, &unknown]));
     eventually("the set is fetched for an unknown key, long before its time", SOON, || {
         (status(&unknown) == 200).then_some(())
     });
     assert!((2..=most()).contains(&keys.asked()), "{} times", keys.asked());
+}
+
+#[test]
+fn a_key_that_was_published_before_its_token_is_never_refused() {
+    let [old, new] = ["old", "new"].map(|id| Issuer::fresh().called(id));
+    let nameless = Issuer::fresh();
+    let keys = KeyServer::start(&key_set([&old]));
+    let server = Server::start(&at(&keys));
+    let phone = Phone::new(&server);
+    let began = Instant::now();
+    let shown = |issuer: &Issuer, claims| show(&phone, &issuer.token_with(&phone.client, claims, json!({}))).status;
+    // Right after a reading, and right after the next one.
+    keys.publish(&key_set([&old, &new]));
+    assert_eq!(shown(&new, json!({})), 200);
+    keys.publish(&key_set([&old, &nameless]));
+    assert_eq!(shown(&nameless, json!({})), 200);
+    assert!(keys.asked() <= 2 + (began.elapsed().as_secs() / 5) as u32, "{} times", keys.asked());
+    // What a known key says is final, and nobody waits or asks for it.
+    let asked = keys.asked();
+    for issuer in [&old, &nameless] {
+        assert_eq!(shown(issuer, json!({"exp": 1})), 401);
+    }
+    assert_eq!(keys.asked(), asked);
 }
 
 #[test]
@@ -153,6 +181,16 @@ fn an_address_is_believed_by_its_certificate() {
 }
 
 #[test]
+fn keys_of_this_machine_come_through_no_proxy() {
+    let [good, forged] = ["good", "forged"].map(|id| Issuer::fresh().called(id));
+    let (keys, proxy) = (KeyServer::start(&key_set([&good])), KeyServer::start(&key_set([&forged])));
+    let server = Server::start(&at(&keys).env("HTTP_PROXY", proxy.url()).env("http_proxy", proxy.url()));
+    let phone = Phone::new(&server);
+    show(&phone, &good.token(&phone.client)).expect_ok();
+    assert_eq!((keys.asked(), proxy.asked()), (1, 0));
+}
+
+#[test]
 fn a_set_may_hold_what_cannot_be_used() {
     let (rsa, p256, ed25519) = (Issuer::rsa().called("twin"), Issuer::p256().called("twin"), Issuer::ed25519());
     let [enc, wrong, later] = ["enc", "wrong", "later"].map(|id| Issuer::fresh().called(id));
@@ -178,7 +216,7 @@ fn a_set_may_hold_what_cannot_be_used() {
         ed25519.jwk(),
     ]);
     let published = KeyServer::start(&json!({"keys": keys, "more": true}).to_string());
-    let server = Server::start(&at(&published));
+    let server = Server::start(&at(&published).env("JWKS_REFRESH_SECONDS", "1"));
     let phone = Phone::new(&server);
     let status = |issuer: &Issuer| show(&phone, &issuer.token(&phone.client)).status;
     // Two keys of one id and two types are two keys.

@@ -241,6 +241,27 @@ fn many_requests_of_one_session_ask_the_database_once() {
 }
 
 #[test]
+fn a_session_that_has_ended_spends_nothing_of_its_shop() {
+    let setup = checking(Engine::Embedded).env("SESSION_CACHE_SECONDS", "600").env("RATE_LIMIT_PER_MINUTE", "4");
+    let good = Login::new();
+    let ended = Login { client: good.client, ..Login::new() };
+    log_in(&setup, &[&good]);
+    let mut device = ended.device();
+    device.insert("isActive", false);
+    put(&setup, AccountCollection::DeviceSessions, &[device]);
+    let server = Server::start(&setup);
+    let phone = Phone::new(&server);
+    for _ in 0..5 {
+        show(&phone, &ended.token()).expect_error(401, "session_expired");
+        show(&phone, &good.token_with(json!("none"))).expect_error(401, "session_expired");
+    }
+    let answer = show(&phone, &good.token());
+    answer.expect_ok();
+    // The first one had to be looked up.
+    assert!(answer.header("RateLimit").unwrap().starts_with("\"client\";r=2;"));
+}
+
+#[test]
 fn the_errors_of_sessions() {
     let (setup, login, ended) = (checking(Engine::Embedded), Login::new(), Login::new());
     log_in(&setup, &[&login]);

@@ -118,6 +118,19 @@ fn books_that_were_changed_by_another_are_found() {
     assert_eq!(count(&outcome, "/audit/lookedAt/ofOthers"), 1);
 }
 
+/// Its tokens say what the server asks for, if the environment says it.
+#[test]
+fn tokens_name_issuer_and_audience() {
+    let rules = [("JWT_ISSUER", "https://id.example/"), ("JWT_AUDIENCE", "sync")];
+    let server = Server::start(&rules.iter().fold(Setup::embedded(), |setup, (name, value)| setup.env(name, *value)));
+    let url = server.url();
+    let load =
+        ["--url", &url, "--clients", "1", "--phones-per-client", "1", "--syncs", "2", "--duration", "20s", "--json"];
+    let secret = ("JWT_SECRET", TEST_SECRET);
+    let outcome = Run::new(&load, &[secret, rules[0], rules[1]]).json(0);
+    assert_eq!(count(&outcome, "/syncs/acknowledged"), 2);
+}
+
 /// A server that sheds load is asked again, with the same key, until it has taken all.
 #[test]
 fn an_overloaded_server_is_asked_again() {
