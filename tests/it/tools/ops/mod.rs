@@ -1,5 +1,6 @@
 //! Operations: clients that move between engines, books that are checked, and the small commands.
 
+mod care;
 mod check;
 mod command;
 mod interrupted;
