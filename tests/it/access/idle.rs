@@ -3,7 +3,7 @@
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Connection, Phone, Server, Setup, eventually, random_hex};
 use crate::metrics::metrics_url;
@@ -96,6 +96,20 @@ fn connections_that_are_used_go_on() {
             line.send((" ".repeat(left) + &batch).as_bytes());
             let (head, body) = line.answer();
             assert!(head.starts_with("http/1.1 200"), "{head}{body}");
+        });
+        scope.spawn(|| {
+            // More than the kernel takes off the server's hands.
+            const ITEMS: usize = 900;
+            let reader = Phone::new(&server);
+            let item =
+                |number: usize| json!({"name": number.to_string(), "price": 1, "description": "🍵".repeat(2000)});
+            reader.sync(&json!({"item": {"create": (0..ITEMS).map(item).collect::<Vec<_>>()}})).expect_ok();
+            let mut line = Connection::open(&reader);
+            line.send_pull(&reader);
+            eventually("the answer begins", END, || line.has_answer().then_some(()));
+            sleep(BEYOND);
+            let whole: Value = serde_json::from_str(&line.answer().1).unwrap();
+            assert_eq!(whole["data"]["items"].as_array().unwrap().len(), ITEMS);
         });
     });
 }
