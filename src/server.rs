@@ -15,11 +15,12 @@ use futures_util::future::{BoxFuture, join};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{self, Config, ConfigError};
 pub use crate::http::auth::Tokens;
 use crate::http::auth::{KeyError, Verifier};
-use crate::http::{self, Access, App, Capacity, Limits, Rate, Scrapes, Sessions};
+use crate::http::{self, Access, App, Capacity, Connections, Limits, Rate, Scrapes, Sessions};
 use crate::metrics::{self, Engine, Exposition, InstallError, Version};
 use crate::store::embedded::{EmbeddedStore, OpenError};
 use crate::store::mongo::{MongoOptions, MongoStore};
@@ -55,8 +56,6 @@ pub enum ServeError {
     Io(#[from] io::Error),
 }
 
-/// How long a phone may take to send the head of a request.
-const SLOWEST_HEAD: Duration = Duration::from_secs(10);
 /// How long a phone may take nothing of an answer.
 #[cfg(target_os = "linux")]
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
@@ -108,9 +107,14 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
             .wrap(from_fn(http::envelope))
             .configure(http::routes)
     });
-    // Only Linux can be told.
-    #[cfg(target_os = "linux")]
-    let server = server.on_connect(|connection, _| give_up_on_silence(connection));
+    let connections = Connections::default();
+    let _watching = AbortOnDropHandle::new(Handle::current().spawn(connections.clone().watch()));
+    let server = server.on_connect(move |connection, data| {
+        connections.add(connection, data);
+        // Only Linux can be told.
+        #[cfg(target_os = "linux")]
+        give_up_on_silence(connection);
+    });
     let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let server = server
         .workers(workers)
@@ -118,7 +122,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         // An answer goes out in more than one write, and the kernel would keep the last one back until the phone
         // has acknowledged those before it: 40 ms.
         .tcp_nodelay(true)
-        .client_request_timeout(SLOWEST_HEAD)
+        .keep_alive(http::KEEP_ALIVE)
+        .client_request_timeout(http::SLOWEST_HEAD)
         .shutdown_timeout(LAST_BYTES.as_secs())
         .listen(listener)?
         .disable_signals()

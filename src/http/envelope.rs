@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method};
@@ -10,6 +10,7 @@ use actix_web::middleware::Next;
 use actix_web::{HttpMessage, web};
 use tracing::Instrument;
 
+use super::connections::{Answer, InFlight};
 use super::error::ApiError;
 use super::rate::Allowance;
 use super::trace::Trace;
@@ -27,7 +28,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub async fn envelope(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+) -> Result<ServiceResponse<Answer>, actix_web::Error> {
+    let in_flight = InFlight::begin(&request);
     let trace = begin(&request);
     let span = trace.span().clone();
     async move {
@@ -65,7 +67,7 @@ pub async fn envelope(
             BodySize::Stream => None,
         };
         trace.answered(response.status().as_u16(), length, error);
-        Ok(response)
+        Ok(response.map_body(|_, body| Answer::new(body, in_flight)))
     }
     .instrument(span)
     .await

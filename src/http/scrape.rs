@@ -5,18 +5,20 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, HttpServer, rt, web};
 use tokio::runtime::Handle;
 use tokio::time::interval;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{App, health};
+use super::connections::{Connections, in_flight};
+use super::{App, KEEP_ALIVE, health};
 use crate::metrics::{self, Exposition};
 
 /// Answers those who read the metrics, on one thread.
 pub struct Scrapes {
     server: ServerHandle,
-    _tasks: [AbortOnDropHandle<()>; 2],
+    _tasks: [AbortOnDropHandle<()>; 3],
 }
 
 impl Scrapes {
@@ -35,11 +37,19 @@ impl Scrapes {
         let (app, exposition) = (web::Data::new(app), web::Data::new(exposition));
         let routes = move || {
             let metrics = web::resource("/metrics").route(web::get().to(scrape));
-            actix_web::App::new().app_data(app.clone()).app_data(exposition.clone()).service(metrics)
+            actix_web::App::new()
+                .app_data(app.clone())
+                .app_data(exposition.clone())
+                .wrap(from_fn(in_flight))
+                .service(metrics)
         };
+        let connections = Connections::default();
+        let watching = connections.clone().watch();
         let server = HttpServer::new(routes)
+            .on_connect(move |connection, data| connections.add(connection, data))
             .workers(1)
             .max_connections(Self::MOST_CONNECTIONS)
+            .keep_alive(KEEP_ALIVE)
             .client_request_timeout(Self::SLOWEST_HEAD)
             .listen(listener)?
             .disable_signals()
@@ -51,7 +61,8 @@ impl Scrapes {
             }
         };
         let runtime = Handle::current();
-        let tasks = [runtime.spawn(serving), runtime.spawn(adding_up)].map(AbortOnDropHandle::new);
+        let tasks =
+            [runtime.spawn(serving), runtime.spawn(adding_up), runtime.spawn(watching)].map(AbortOnDropHandle::new);
         Ok(Self { server: handle, _tasks: tasks })
     }
 

@@ -1,7 +1,8 @@
 //! The way in, as operators set it up: keys that issuers publish, sessions that are looked up, web pages of other
-//! origins, how many requests a client may make, and how slowly.
+//! origins, how many requests a client may make, how slowly, and what holds a connection.
 
 mod browsers;
+mod idle;
 mod issuer;
 mod key_server;
 mod limits;

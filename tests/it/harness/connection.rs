@@ -1,6 +1,6 @@
 //! A connection that is spoken to byte by byte, as a slow network would.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -34,6 +34,13 @@ impl Connection {
         assert!(head.starts_with("http/1.1 100"), "{head}");
     }
 
+    /// Sends the head of a sync whose body comes in chunks, and waits until the server has the request in hand.
+    pub fn begin_chunked_sync(&mut self, phone: &Phone) {
+        self.send_head(phone, "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n");
+        let (head, _) = self.answer();
+        assert!(head.starts_with("http/1.1 100"), "{head}");
+    }
+
     fn send_head(&mut self, phone: &Phone, headers: &str) {
         let token = &phone.token;
         let head = format!("POST /api/sync HTTP/1.1\r\nHost: server\r\nAuthorization: Bearer {token}\r\n{headers}\r\n");
@@ -61,6 +68,20 @@ impl Connection {
         let come = matches!(self.stream.peek(&mut [0]), Ok(1));
         self.stream.set_nonblocking(false).expect("a socket");
         come
+    }
+
+    /// Whether the server has hung up, once all that it sent has been read.
+    pub fn is_over(&mut self) -> bool {
+        self.stream.set_nonblocking(true).expect("a socket");
+        let mut chunk = [0; 4096];
+        let end = loop {
+            match self.stream.read(&mut chunk) {
+                Ok(length @ 1..) => self.received.extend_from_slice(&chunk[..length]),
+                end => break end,
+            }
+        };
+        self.stream.set_nonblocking(false).expect("a socket");
+        !matches!(end, Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
     /// The next answer: its head in lower case, and its body.

@@ -50,7 +50,8 @@ impl Watched {
     }
 }
 
-fn metrics_url(server: &Server) -> String {
+/// Where a server tells its metrics.
+pub fn metrics_url(server: &Server) -> String {
     let line = server.wait_for_log(|line| line.contains("metrics can be read"));
     let line: Value = serde_json::from_str(&line).unwrap();
     format!("http://{}", line["fields"]["address"].as_str().unwrap())
