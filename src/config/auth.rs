@@ -26,7 +26,7 @@ pub struct AuthConfig {
 
     /// Where a JSON Web Key Set is fetched; https, or http on a loopback address
     #[arg(long, env = "JWKS_URL", hide_env_values = true)]
-    pub jwks_url: Option<String>,
+    pub jwks_url: Option<Secret>,
 
     /// Seconds after which JWKS_URL is fetched again; an unknown key id has it fetched at once
     #[arg(long, env = "JWKS_REFRESH_SECONDS", default_value_t = 300, value_parser = SECONDS)]
@@ -96,7 +96,7 @@ impl AuthConfig {
     /// [`ConfigError`] if there are two, or the address is none that keys may come from.
     pub fn jwks(&self) -> Result<Option<Jwks>, ConfigError> {
         let file = self.jwks_file.as_ref().filter(|path| !path.as_os_str().is_empty());
-        match (file, set(self.jwks_url.as_deref())) {
+        match (file, set(self.jwks_url.as_ref().map(Secret::expose))) {
             (Some(_), Some(_)) => Err(ConfigError("JWKS_FILE and JWKS_URL cannot both be set".to_owned())),
             (Some(path), None) => Ok(Some(Jwks::File(path.clone()))),
             (None, Some(url)) => address(url).map(|url| Some(Jwks::Url(url))),

@@ -18,7 +18,7 @@ use crate::cli::output::{Table, print, print_json};
 use crate::cli::store_settings::{self, StoreSettings};
 use crate::clock;
 use crate::model::ClientId;
-use crate::store::archive::{Archive, ArchiveError, Incoming, Landed, Part};
+use crate::store::archive::{Archive, ArchiveError, Chunks, Incoming, Landed, Part};
 use crate::telemetry;
 
 /// What `--help` says below the options.
@@ -172,7 +172,6 @@ impl Task<'_> {
         if let Err(error) = export::verify(self.archive, client, summary).await {
             return Ok(Row::refused(summary, &error));
         }
-        let parts = sums(&summary.collections).into_keys().collect();
         let expired = Arc::new(AtomicU64::new(0));
         let records = {
             let (bar, expired, since) = (bar.clone(), Arc::clone(&expired), self.oldest_receipt());
@@ -185,9 +184,7 @@ impl Task<'_> {
                 kept
             })
         };
-        let archive = self.archive.manifest.archive.clone();
-        let incoming = Incoming { client: *client, archive, head: summary.head, parts, records };
-        match self.store.write(incoming).await {
+        match self.store.write(self.incoming(client, summary, records)).await {
             Ok(Landed::Now(held)) => {
                 let mut row = Row::new(summary, Outcome::Imported);
                 row.records = held.values().map(|sum| sum.records).sum();
@@ -204,6 +201,12 @@ impl Task<'_> {
         }
     }
 
+    fn incoming(&self, client: &ClientId, summary: &ClientSummary, records: Chunks) -> Incoming {
+        let parts = sums(&summary.collections).into_keys().collect();
+        let archive = self.archive.manifest.archive.clone();
+        Incoming { client: *client, archive, head: summary.head, parts, records }
+    }
+
     /// The time before which receipts are not taken, in milliseconds; the store would drop them at once.
     fn oldest_receipt(&self) -> i64 {
         const DAY: i64 = 86_400_000;
@@ -216,7 +219,8 @@ impl Task<'_> {
     async fn discard_all(&self, summaries: &Summaries) -> Result<Vec<Row>, ArchiveError> {
         let mut rows = Vec::new();
         for (client, summary) in summaries {
-            rows.push(match self.store.discard(client, &self.archive.manifest.archive).await {
+            let records = self.archive.read(client, summary, |_, _| true);
+            rows.push(match self.store.discard(self.incoming(client, summary, records)).await {
                 Ok(true) => Row::new(summary, Outcome::Discarded),
                 Ok(false) => Row::new(summary, Outcome::Nothing),
                 Err(error @ ArchiveError::Store(_)) => return Err(error),

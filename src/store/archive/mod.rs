@@ -53,11 +53,12 @@ pub trait Archive: Send + Sync {
     /// [`ArchiveError`]; nothing of the client is served then.
     async fn write(&self, incoming: Incoming) -> Result<Landed, ArchiveError>;
 
-    /// Removes what a `write` of this archive has left that did not come to its end. Says whether there was any.
+    /// Removes what a `write` of this archive has left that did not come to its end. Says whether there was any. What
+    /// other services have written stays.
     ///
     /// # Errors
     /// [`ArchiveError`].
-    async fn discard(&self, client: &ClientId, archive: &ArchiveId) -> Result<bool, ArchiveError>;
+    async fn discard(&self, incoming: Incoming) -> Result<bool, ArchiveError>;
 
     /// What is wrong with the store itself: its kind, its indexes.
     ///

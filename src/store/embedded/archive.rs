@@ -10,8 +10,8 @@ use redb::{ReadTransaction, WriteTransaction};
 
 use super::super::StoreError;
 use super::super::archive::{
-    Archive, ArchiveError, ArchiveId, Books, CHUNK_BYTES, CHUNK_RECORDS, Chunk, ChunkSender, Finding, Incoming, Landed,
-    Part, Source, Sums, Tally, channel, compare,
+    Archive, ArchiveError, Books, CHUNK_BYTES, CHUNK_RECORDS, Chunk, ChunkSender, Finding, Incoming, Landed, Part,
+    Source, Sums, Tally, channel, compare,
 };
 use super::file::{BookFile, ReadOnlyFile};
 use super::tables::{Tables, whole};
@@ -114,7 +114,7 @@ impl Archive for EmbeddedArchive {
     }
 
     /// One transaction leaves nothing.
-    async fn discard(&self, _: &ClientId, _: &ArchiveId) -> Result<bool, ArchiveError> {
+    async fn discard(&self, _: Incoming) -> Result<bool, ArchiveError> {
         Ok(false)
     }
 

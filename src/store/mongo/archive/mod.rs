@@ -24,9 +24,7 @@ use super::topology::{Hello, Topology};
 use super::{CLIENTS, INTENTS, STORE, within};
 use crate::model::{ClientId, StoreId};
 use crate::store::StoreError;
-use crate::store::archive::{
-    Archive, ArchiveError, ArchiveId, Books, Finding, Incoming, Landed, Part, Severity, Source,
-};
+use crate::store::archive::{Archive, ArchiveError, Books, Finding, Incoming, Landed, Part, Severity, Source};
 
 /// A MongoDB database, in the hands of an operator's command.
 pub struct MongoArchive {
@@ -113,8 +111,8 @@ impl Archive for MongoArchive {
         write::write(&self.db, incoming).await
     }
 
-    async fn discard(&self, client: &ClientId, archive: &ArchiveId) -> Result<bool, ArchiveError> {
-        write::discard(&self.db, client, archive).await
+    async fn discard(&self, incoming: Incoming) -> Result<bool, ArchiveError> {
+        write::discard(&self.db, incoming).await
     }
 
     async fn findings(&self) -> Result<Vec<Finding>, ArchiveError> {

@@ -5,7 +5,10 @@
 //! own. Records that are there already are left as they are: at the end all that is held is compared with all that was
 //! sent. The last write sets the counters and removes the marker.
 
-use bson::{Document, RawDocumentBuf, doc};
+use std::collections::HashMap;
+
+use bson::raw::RawDocument;
+use bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::Database;
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{Acknowledgment, WriteConcern};
@@ -23,7 +26,8 @@ use crate::store::archive::{
 };
 use crate::store::records::bson;
 
-/// Writes a client, or goes on with what an interrupted import has left.
+/// Writes a client, or goes on with what an interrupted import has left. What cannot be taken is taken back, so that
+/// the client is as it was.
 pub(super) async fn write(db: &Database, mut incoming: Incoming) -> Result<Landed, ArchiveError> {
     let client = incoming.client;
     match claim(db, &client, &incoming.archive).await? {
@@ -31,35 +35,101 @@ pub(super) async fn write(db: &Database, mut incoming: Incoming) -> Result<Lande
         Claim::Unproven => prove_empty(db, &incoming).await?,
         Claim::Empty => {}
     }
-    let mut sent = Tally::default();
-    while let Some(chunk) = incoming.records.recv().await {
-        let chunk = chunk?;
-        sent.add(&chunk);
-        insert(db, &client, chunk).await?;
+    let mut foreign = Foreign::default();
+    let held = fill(db, &mut incoming, &mut foreign).await;
+    if let Err(ArchiveError::Record { .. } | ArchiveError::Differs { .. } | ArchiveError::Source(_)) = &held {
+        take_back(db, &client, &incoming.archive, &foreign).await?;
     }
-    let held = compare(&client, &sent.finish(), held(db, &client).await?)?;
+    let held = held?;
     publish(db, &incoming).await?;
     Ok(Landed::Now(held))
 }
 
 /// Removes what an interrupted import of this archive has left.
-pub(super) async fn discard(db: &Database, client: &ClientId, archive: &ArchiveId) -> Result<bool, ArchiveError> {
+pub(super) async fn discard(db: &Database, mut incoming: Incoming) -> Result<bool, ArchiveError> {
+    let Incoming { client, archive, .. } = &incoming;
     let Some(document) = document(db, client).await? else { return Ok(false) };
     let Ok(marker) = document.get_document(IMPORTING) else { return Ok(false) };
     if marker.get_str("archive").ok() != Some(archive.0.as_str()) {
         return Err(ArchiveError::Begun(*client));
     }
+    let mut foreign = Foreign::default();
+    while let Some(chunk) = incoming.records.recv().await {
+        foreign.note(&chunk?);
+    }
+    take_back(db, &incoming.client, &incoming.archive, &foreign).await?;
+    Ok(true)
+}
+
+/// Removes what an import has written, and its marker. Of the parts that other services write too, only the records that
+/// are in the archive.
+async fn take_back(
+    db: &Database,
+    client: &ClientId,
+    archive: &ArchiveId,
+    foreign: &Foreign,
+) -> Result<(), ArchiveError> {
+    let document = document(db, client).await?.unwrap_or_default();
     // What was there before the marker is not the import's.
-    if marker.get_bool("empty").unwrap_or(false) {
+    if let Ok(marker) = document.get_document(IMPORTING)
+        && marker.get_bool("empty").unwrap_or(false)
+    {
         let parts = marker.get_array("parts").into_iter().flatten().filter_map(|part| part.as_str());
         for part in parts.filter_map(Part::of) {
+            let mut records = filter(client, part);
+            if part.is_foreign() {
+                records = doc! { "$and": [records, { "_id": { "$in": foreign.ids(part) } }] };
+            }
             let collection = db.collection::<Document>(part.name());
-            collection.delete_many(filter(client, part)).write_concern(durable()).await.map_err(failed)?;
+            collection.delete_many(records).write_concern(durable()).await.map_err(failed)?;
         }
     }
     let own = doc! { "_id": client.object_id(), "importing.archive": &archive.0 };
     db.collection::<Document>(CLIENTS).delete_one(own).write_concern(durable()).await.map_err(failed)?;
-    Ok(true)
+    Ok(())
+}
+
+/// The records of an archive that are in parts which other services write too, by their ids.
+#[derive(Default)]
+struct Foreign(HashMap<Part, HashMap<String, Bson>>);
+
+impl Foreign {
+    fn note(&mut self, chunk: &Chunk) {
+        if chunk.part.is_foreign() {
+            let ids = chunk.records.iter().filter_map(|record| id(record)).map(|id| (id.to_string(), id));
+            self.0.entry(chunk.part).or_default().extend(ids);
+        }
+    }
+
+    fn ids(&self, part: Part) -> Vec<&Bson> {
+        self.0.get(&part).into_iter().flat_map(HashMap::values).collect()
+    }
+
+    /// Leaves out what others have written meanwhile.
+    fn retain(&self, chunk: &mut Chunk) {
+        if chunk.part.is_foreign() {
+            let known = self.0.get(&chunk.part);
+            let is_known = |id: Bson| known.is_some_and(|known| known.contains_key(&id.to_string()));
+            chunk.records.retain(|record| id(record).is_some_and(is_known));
+        }
+    }
+}
+
+fn id(record: &RawDocument) -> Option<Bson> {
+    Bson::try_from(record.get("_id").ok()??).ok()
+}
+
+/// Writes the records, and compares what is there then.
+async fn fill(db: &Database, incoming: &mut Incoming, foreign: &mut Foreign) -> Result<Sums, ArchiveError> {
+    let client = incoming.client;
+    let mut sent = Tally::default();
+    while let Some(chunk) = incoming.records.recv().await {
+        let chunk = chunk?;
+        sent.add(&chunk);
+        foreign.note(&chunk);
+        insert(db, &client, chunk).await?;
+    }
+    compare(&client, &sent.finish(), held(db, &client, foreign).await?)
 }
 
 /// How a client's document stands to the import.
@@ -153,11 +223,15 @@ fn is_there_already(error: &Error) -> bool {
         && refused.into_iter().all(|e| e.code == DUPLICATE_KEY)
 }
 
-async fn held(db: &Database, client: &ClientId) -> Result<Sums, ArchiveError> {
+async fn held(db: &Database, client: &ClientId, foreign: &Foreign) -> Result<Sums, ArchiveError> {
     let mut tally = Tally::default();
     let mut records = super::read::under_the_marker(db, client);
     while let Some(chunk) = records.recv().await {
-        tally.add(&chunk?);
+        let mut chunk = chunk?;
+        foreign.retain(&mut chunk);
+        if !chunk.records.is_empty() {
+            tally.add(&chunk);
+        }
     }
     Ok(tally.finish())
 }

@@ -4,6 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use futures_util::TryStreamExt;
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::raw::RawDocument;
 use mongodb::bson::{Document, doc};
 use serde_json::json;
 
@@ -60,4 +62,28 @@ fn a_check_of_a_client_that_is_not_there_is_no_success() {
     let refused =
         run(on(Engine::Embedded, &setup, &["check", "--client", "64b0000000000000000000ff"])).expect_failure();
     assert!(refused.contains("64b0000000000000000000ff"), "{refused}");
+}
+
+/// What cannot be taken is taken back: the shop is not locked out until somebody finds out how to discard it.
+#[test]
+fn a_refused_import_leaves_the_shop_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let archive = archive(directory.path());
+    let client = std::fs::read_dir(Path::new(&archive).join("clients")).unwrap().next().unwrap().unwrap().file_name();
+    let client = client.to_str().unwrap();
+    let items = std::fs::read(Path::new(&archive).join("clients").join(client).join("items.bson")).unwrap();
+    let item = RawDocument::from_bytes(&items).unwrap().get_object_id("_id").unwrap();
+    for engine in [Engine::ReplicaSet, Engine::LoneMongod] {
+        let target = Setup::on(engine);
+        let server = Server::start_ready(&target);
+        let foreign = doc! {"_id": item, "clientId": ObjectId::new(), "name": "another shop's"};
+        let stored = async || database_at(&target).await.collection::<Document>("items");
+        block_on(async { stored().await.insert_one(&foreign).await.unwrap() });
+        let told = run(on(engine, &target, &["import", &archive])).expect_failure();
+        assert!(told.contains("REFUSED"), "{told}");
+        let phone = Phone::of(&server, client);
+        assert_eq!(phone.pull().expect_ok()["data"]["items"], json!([]));
+        assert_eq!(block_on(async { stored().await.find_one(doc! {}).await.unwrap() }), Some(foreign));
+        phone.sync(&json!({"item": {"create": [{"name": "Own", "price": 1}]}})).expect_ok();
+    }
 }
