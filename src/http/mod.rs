@@ -7,6 +7,7 @@ mod answer;
 pub mod auth;
 mod body;
 mod connections;
+mod copies;
 mod cors;
 mod data;
 mod encoding;
@@ -46,6 +47,7 @@ pub use access::Access;
 pub use admission::Capacity;
 use admission::{Admission, Admitted};
 pub use connections::{Connections, KEEP_ALIVE, SLOWEST_HEAD};
+use copies::Copies;
 pub use cors::{Origins, cors};
 pub use envelope::envelope;
 use error::ApiError;
@@ -76,6 +78,7 @@ pub struct App {
     store: Arc<dyn Store>,
     access: Arc<Access>,
     replays: Arc<Replays>,
+    copies: Arc<Copies>,
     limits: Limits,
     admission: Arc<Admission>,
     health: health::Pulse,
@@ -125,6 +128,7 @@ impl App {
             store,
             access: Arc::new(access),
             replays: Arc::new(Replays::new(replay_cache_bytes)),
+            copies: Arc::default(),
             limits,
             admission: Arc::new(Admission::new(capacity, tasks.clone())),
             health: health::Pulse::default(),

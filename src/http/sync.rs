@@ -10,6 +10,7 @@ use super::App;
 use super::admission::Admitted;
 use super::answer::{Shown, View, show};
 use super::body;
+use super::copies::InWork;
 use super::encoding::Coding;
 use super::error::ApiError;
 use super::idempotency::{self, Slot, Unshared};
@@ -46,7 +47,7 @@ pub async fn sync(
 ) -> Result<HttpResponse, ApiError> {
     let key = idempotency::key(request.headers())?;
     let body = body::read(request.headers(), payload, &admitted, &app).await?;
-    let batch = parse(body, &admitted, &app).await?;
+    let (batch, _in_work) = parse(body, key.as_ref(), &admitted, &app).await?;
     if key.is_none() && app.limits.require_idempotency_key && !batch.is_empty() {
         return Err(ApiError::KeyRequired);
     }
@@ -77,11 +78,23 @@ fn wanted(view: &batch::View, client: &ClientId) -> Wanted {
     }
 }
 
-async fn parse(body: Vec<u8>, admitted: &Admitted, app: &App) -> Result<Batch, ApiError> {
+/// Reads a batch, unless it is a copy of one that is being worked on.
+async fn parse(
+    body: Vec<u8>,
+    key: Option<&IdempotencyKey>,
+    admitted: &Admitted,
+    app: &App,
+) -> Result<(Arc<Batch>, Option<InWork>), ApiError> {
     let (client, texts) = (admitted.client(), body.len());
-    let batch = app.parse(admitted, body, move |body, most| Batch::parse(body, &client, most)).await??;
-    admitted.hold(texts + batch.footprint())?;
-    Ok(batch)
+    if let Some(batch) = key.and_then(|key| app.copies.find(client, key, &body)) {
+        admitted.hold(texts + batch.footprint())?;
+        return Ok((batch, None));
+    }
+    let read = move |body: &[u8], most| Batch::parse(body, &client, most).map(|batch| (Arc::new(batch), body.into()));
+    let (batch, body) = app.parse(admitted, body, read).await??;
+    admitted.hold(2 * texts + batch.footprint())?;
+    let in_work = key.and_then(|key| app.copies.begin(client, key.clone(), body, Arc::clone(&batch)));
+    Ok((batch, in_work))
 }
 
 /// Does the work on a task of its own, which goes on when the phone hangs up, and waits for it. Says who knew that the
@@ -89,7 +102,7 @@ async fn parse(body: Vec<u8>, admitted: &Admitted, app: &App) -> Result<Batch, A
 async fn answer(
     admitted: &Admitted,
     key: Option<IdempotencyKey>,
-    batch: Batch,
+    batch: Arc<Batch>,
     view: View,
     app: &web::Data<App>,
 ) -> Result<(Shown, Option<Replay>), ApiError> {
@@ -115,13 +128,13 @@ async fn answer(
 async fn share(
     admitted: &Admitted,
     key: Option<IdempotencyKey>,
-    batch: Batch,
+    batch: Arc<Batch>,
     view: View,
     app: &App,
 ) -> Result<(Shown, Option<Replay>), ApiError> {
     if batch.is_empty() {
         // A pull changes nothing, so there is nothing to remember and nothing to share.
-        let receipt = Receipt { warnings: batch.warnings.into_list(), ..Receipt::default() };
+        let receipt = Receipt { warnings: batch.warnings.clone().into_list(), ..Receipt::default() };
         return Ok((show(admitted, &receipt, None, view, app).await?, None));
     }
     let Some(key) = key else {
@@ -165,7 +178,7 @@ async fn share(
 async fn execute(
     admitted: &Admitted,
     key: Option<IdempotencyKey>,
-    batch: Batch,
+    batch: Arc<Batch>,
     app: &App,
 ) -> Result<Outcome, ApiError> {
     let (client, trace) = (admitted.client(), admitted.trace());
@@ -223,10 +236,10 @@ async fn show_outcome(admitted: &Admitted, outcome: &Outcome, view: View, app: &
     shown.map_err(|error| error.after(true))
 }
 
-fn planner(key: Option<IdempotencyKey>, batch: Batch) -> Arc<dyn Planner> {
+fn planner(key: Option<IdempotencyKey>, batch: Arc<Batch>) -> Arc<dyn Planner> {
     let stamp = Stamp::take(batch.ids());
     let (fingerprint, at) = (batch.fingerprint.clone(), stamp.time());
-    let inner = SyncPlanner::new(Arc::new(batch), stamp);
+    let inner = SyncPlanner::new(batch, stamp);
     match key {
         Some(key) => Arc::new(Idempotent { inner, key, fingerprint, at }),
         None => Arc::new(inner),

@@ -1,6 +1,7 @@
 //! The contract of [`Store`](viveka_sync::store::Store), on every engine: one suite, one line for each engine.
 
 mod cases;
+mod overtaken;
 mod subject;
 
 use cases::*;
