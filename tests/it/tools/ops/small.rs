@@ -52,7 +52,7 @@ fn health_is_the_exit_code() {
     // As a container would ask itself.
     run(program(&["health"], &[("HOST", "0.0.0.0"), ("PORT", port)])).expect_ok();
     drop(server);
-    let said = run(program(&["health", "--url", &url, "--timeout", "1"], &[])).expect_failure();
+    let said = run(program(&["health", "--url", &url, "--timeout", "1"], &[])).expect_findings();
     assert!(said.contains("does not answer"), "{said}");
 }
 
@@ -65,7 +65,7 @@ fn a_server_without_its_store_is_not_well() {
     // An answer is good for a moment.
     let said = eventually("the server has noticed", Duration::from_secs(20), || {
         let ran = run(program(&["health", "--url", &server.url(), "--timeout", "30"], &[]));
-        (ran.code != 0).then(|| ran.expect_failure())
+        (ran.code != 0).then(|| ran.expect_findings())
     });
     assert!(said.contains("store_unavailable"), "{said}");
 }
