@@ -169,6 +169,18 @@ fn one_token_is_one_client_whose_other_records_are_left_alone() {
     assert!(refused.refusal().contains("--clients must be 1 with --token"), "{}", refused.error);
 }
 
+#[test]
+fn no_report_is_left_of_no_storm() {
+    let directory = tempfile::tempdir().unwrap();
+    let (new, old) = (directory.path().join("new.html"), directory.path().join("old.html"));
+    std::fs::write(&old, "the last storm's").unwrap();
+    for page in [&new, &old] {
+        let away = ["--url", "http://127.0.0.1:1", "--report", page.to_str().unwrap()];
+        storm(&away, &[("JWT_SECRET", TEST_SECRET)]).refusal();
+    }
+    assert!(!new.exists() && std::fs::read(&old).unwrap() == b"the last storm's");
+}
+
 /// Arguments, settings, and a word of what is said.
 type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
 

@@ -220,6 +220,18 @@ fn a_file_that_a_server_has_open_is_told_in_one_line() {
 }
 
 #[test]
+fn a_login_that_mongodb_refuses_is_told_plainly() {
+    let url = Setup::on(Engine::ReplicaSet).mongo_url().replace("mongodb://", "mongodb://shop:s3cret@");
+    let exported = Exported::new("bson");
+    let nowhere = exported.archive.join("none");
+    for arguments in [&["check"][..], &["export", nowhere.to_str().unwrap()], &["import", exported.path()]] {
+        let said = run(program(arguments, &[("MONGO_URL", &url)])).expect_failure();
+        assert!(said.starts_with("error: cannot use MONGO_URL: MongoDB refused the login: "), "{said}");
+        assert!(said.lines().count() == 1 && !said.contains("s3cret"), "{said}");
+    }
+}
+
+#[test]
 fn a_store_that_is_not_there_is_not_made() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
