@@ -178,4 +178,7 @@ fn the_help_of_each_command_has_examples_and_no_secrets() {
         let help = run(program(&[command, "--help"], &[])).expect_ok();
         assert!(help.contains("MONGO_URL") && help.contains("DATA_DIR") && !help.contains("MAX_REQUESTS"), "{help}");
     }
+    let help = run(program(&["token", "--help"], &secrets)).expect_ok();
+    assert!(help.contains("JWT_SECRET") && help.contains("--session") && !help.contains("MAX_REQUESTS"), "{help}");
+    assert!(!help.contains("keep-this-secret"), "{help}");
 }
