@@ -147,6 +147,7 @@ fn each_command_tells_its_exit_codes() {
 fn who_asks_for_what_there_is_not_is_refused_in_one_line() {
     for (arguments, environment, said) in [
         (&["exprot"][..], &[][..], "unrecognized subcommand 'exprot'"),
+        (&["http://user:s3cret@host"], &[], "'http://***@host'"),
         (&["token"], &[], "--client <CLIENT>"),
         (&["token", "--client", "somebody"], &[], "24 hex digits"),
         (&["replay"], &[], "<PATH>..."),
