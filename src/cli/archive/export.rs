@@ -1,7 +1,6 @@
 //! `viveka-sync export`: one client or a whole store into a directory.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
@@ -9,9 +8,9 @@ use serde_json::json;
 use super::directory::{ClientSummary, Directory, Manifest, sums};
 use super::encoding::Encoding;
 use super::{Totals, digests_table, progress};
-use crate::cli::CliError;
 use crate::cli::output::{print, print_json};
 use crate::cli::store_settings::{self, StoreSettings};
+use crate::cli::{CliError, Exit};
 use crate::model::ClientId;
 use crate::store::archive::{Archive, ArchiveError, Tally};
 use crate::store::mongo::Pending;
@@ -30,6 +29,8 @@ finished first.
 
 The same command again goes on where it was interrupted; clients that have changed since are read again. An archive that
 is complete is compared with the store and never changed: it is an error if the store has moved on since.
+
+Exit code: 0 if the archive is complete and was read back, 2 if not.
 
 Examples:
   viveka-sync export --data-dir ./data backup
@@ -59,7 +60,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 /// Writes the archive and prints what is in it.
-pub(in crate::cli) async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
+pub(in crate::cli) async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let _logging = telemetry::start(&arguments.store.0)?;
     let store = arguments.store.open_to_read(Pending::Finish).await?;
     let clients = clients(store.as_ref(), arguments.client).await?;
@@ -75,7 +76,7 @@ pub(in crate::cli) async fn run(arguments: Arguments) -> Result<ExitCode, CliErr
         archive.complete(&clients)?;
     }
     report(&arguments, &archive, &summaries);
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Good)
 }
 
 /// The clients to look at: all, or the one that is asked for, if it is there.

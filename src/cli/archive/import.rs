@@ -1,7 +1,6 @@
 //! `viveka-sync import`: the clients of an archive into a store.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,9 +12,9 @@ use serde_json::json;
 
 use super::directory::{ClientSummary, Directory, Manifest, refuse, sums};
 use super::{export, progress};
-use crate::cli::CliError;
 use crate::cli::output::{Table, print, print_json};
 use crate::cli::store_settings::{self, StoreSettings};
+use crate::cli::{CliError, Exit};
 use crate::clock;
 use crate::model::ClientId;
 use crate::store::archive::{Archive, ArchiveError, Chunks, Incoming, Landed, Part};
@@ -33,6 +32,8 @@ again goes on where it was interrupted; --discard takes back what an interrupted
 
 After the move batches that are sent again under their keys are replayed, local ids are known, and invoice numbers go
 on. Cursors of the old store do not hold: each phone gets one full answer. Receipts older than RECEIPT_DAYS are left out.
+
+Exit code: 0 if all is done; 1 if --verify found a client damaged; 2 if a client was refused, or nothing could be done.
 
 Examples:
   viveka-sync import --verify backup
@@ -93,8 +94,8 @@ enum Outcome {
     Refused,
 }
 
-/// Does it, and prints what came of each client. The exit code says whether all went well.
-pub(in crate::cli) async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
+/// Does it, and prints what came of each client.
+pub(in crate::cli) async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let _logging = telemetry::start(&arguments.store.0)?;
     let archive = Directory::open(&arguments.directory)?;
     let summaries = summaries(&archive, &arguments)?;
@@ -106,8 +107,12 @@ pub(in crate::cli) async fn run(arguments: Arguments) -> Result<ExitCode, CliErr
         if arguments.discard { task.discard_all(&summaries).await? } else { task.import_all(&summaries).await? }
     };
     report(&arguments, &rows);
-    let refused = rows.iter().any(|row| row.outcome == Outcome::Refused);
-    Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(match rows.iter().any(|row| row.outcome == Outcome::Refused) {
+        false => Exit::Good,
+        // The archive was only looked at.
+        true if arguments.verify => Exit::NotGood,
+        true => Exit::NotDone,
+    })
 }
 
 type Summaries = Vec<(ClientId, ClientSummary)>;

@@ -2,10 +2,11 @@
 
 mod care;
 mod check;
-mod command;
 mod interrupted;
 mod moves;
 mod pending;
 mod refusals;
 mod seeds;
 mod small;
+
+use super::command;
