@@ -15,15 +15,24 @@ type Name = (ClientId, IdempotencyKey);
 
 /// The batches that are being worked on.
 #[derive(Debug, Default)]
-pub struct Copies(Mutex<HashMap<Name, Original>>);
+pub struct Copies(Mutex<HashMap<Name, Arc<Original>>>);
 
 #[derive(Debug)]
 struct Original {
-    body: Box<[u8]>,
+    body: Vec<u8>,
     batch: Arc<Batch>,
 }
 
-/// A batch that copies are known of, until this is dropped.
+/// A batch as it was received.
+#[derive(Debug)]
+pub struct Received {
+    /// What was read.
+    pub batch: Arc<Batch>,
+    /// If it is the first of its kind.
+    pub in_work: Option<InWork>,
+}
+
+/// Has copies of a batch found, until this is dropped.
 #[derive(Debug)]
 pub struct InWork {
     copies: Arc<Copies>,
@@ -33,9 +42,9 @@ pub struct InWork {
 impl Copies {
     /// The batch in this body, if it is being worked on.
     pub fn find(&self, client: ClientId, key: &IdempotencyKey, body: &[u8]) -> Option<Arc<Batch>> {
-        let originals = self.originals();
-        let original = originals.get(&(client, key.clone())).filter(|original| *original.body == *body)?;
-        Some(Arc::clone(&original.batch))
+        let original = self.originals().get(&(client, key.clone())).map(Arc::clone)?;
+        // Not under the lock, which all requests take.
+        (original.body == body).then(|| Arc::clone(&original.batch))
     }
 
     /// Has copies of a batch found from now on; `None` if another batch has its name already.
@@ -43,25 +52,27 @@ impl Copies {
         self: &Arc<Self>,
         client: ClientId,
         key: IdempotencyKey,
-        body: Box<[u8]>,
+        body: Vec<u8>,
         batch: Arc<Batch>,
     ) -> Option<InWork> {
         let name = (client, key);
         match self.originals().entry(name.clone()) {
             Entry::Occupied(_) => return None,
-            Entry::Vacant(vacant) => vacant.insert(Original { body, batch }),
+            Entry::Vacant(vacant) => vacant.insert(Arc::new(Original { body, batch })),
         };
         Some(InWork { copies: Arc::clone(self), name })
     }
 
-    fn originals(&self) -> MutexGuard<'_, HashMap<Name, Original>> {
+    fn originals(&self) -> MutexGuard<'_, HashMap<Name, Arc<Original>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for InWork {
     fn drop(&mut self) {
-        self.copies.originals().remove(&self.name);
+        // What may be large is freed once the lock is.
+        let original = self.copies.originals().remove(&self.name);
+        drop(original);
     }
 }
 
@@ -78,12 +89,12 @@ mod tests {
         let body = br#"{"item":{"create":[{"name":"Tea","price":1}]}}"#;
         let batch = Arc::new(Batch::parse(body, &client, 10).unwrap());
 
-        let in_work = copies.begin(client, key.clone(), Box::from(&body[..]), Arc::clone(&batch)).unwrap();
+        let in_work = copies.begin(client, key.clone(), body.to_vec(), Arc::clone(&batch)).unwrap();
         assert!(Arc::ptr_eq(&copies.find(client, &key, body).unwrap(), &batch));
         assert!(copies.find(stranger, &key, body).is_none());
         assert!(copies.find(client, &other_key, body).is_none());
         assert!(copies.find(client, &key, &body[..body.len() - 1]).is_none());
-        assert!(copies.begin(client, key.clone(), Box::from(&b"{}"[..]), batch).is_none());
+        assert!(copies.begin(client, key.clone(), b"{}".to_vec(), batch).is_none());
         assert!(copies.find(client, &key, body).is_some(), "the first one stays");
 
         drop(in_work);

@@ -191,14 +191,14 @@ impl App {
         &self,
         admitted: &Admitted,
         body: Vec<u8>,
-        read: impl FnOnce(&[u8], usize) -> T + Send + 'static,
+        read: impl FnOnce(Vec<u8>, usize) -> T + Send + 'static,
     ) -> Result<T, ApiError> {
         /// From here on it is moved off the workers.
         const LARGE: usize = 64 << 10;
         let (large, most, holder) = (body.len() >= LARGE, self.limits.max_operations, admitted.clone());
         let parse = move || {
             holder.hold(body.capacity() + reading_footprint(&body, most))?;
-            Ok(holder.trace().during(Phase::Parse, || read(&body, most)))
+            Ok(holder.trace().during(Phase::Parse, || read(body, most)))
         };
         if large { self.compute(admitted, parse).await? } else { parse() }
     }

@@ -23,7 +23,7 @@ impl Amount {
     pub const ZERO: Self = Self(Decimal::ZERO);
 
     const PLACES: u32 = 4;
-    /// By the places of a decimal, what is one.
+    /// Ten to the power of the places of a decimal.
     const UNITS: [f64; 5] = [1.0, 10.0, 100.0, 1_000.0, 10_000.0];
     const LIMIT: Decimal = Decimal::from_parts(1_215_752_192, 23, 0, false, 0); // 10^11
 
@@ -46,8 +46,8 @@ impl Amount {
         }
         // Most have no more than 4 places, and so 15 digits at most. Of those no two are the same double, so what
         // gives this double back is its shortest text.
-        let units = (value * Self::UNITS[4]).round();
-        if units.abs() < 1e15 && units / Self::UNITS[4] == value {
+        let units = (value * Self::UNITS[Self::PLACES as usize]).round();
+        if units.abs() < 1e15 && units / Self::UNITS[Self::PLACES as usize] == value {
             return Self::from_decimal(Decimal::new(units as i64, Self::PLACES));
         }
         // The text never has an exponent. Digits past the 28th place are rounded away, far below ours.

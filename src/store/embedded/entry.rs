@@ -40,8 +40,8 @@ pub(super) struct Entry {
     pub records: BTreeMap<(Collection, ObjectId), Row>,
     /// What finds records by more than their ids.
     pub finders: Vec<Finder>,
-    /// What local ids stand for, by their keys.
-    pub local_ids: Vec<(Vec<u8>, Row)>,
+    /// What local ids stand for, as BSON, by their keys. All are new.
+    pub local_ids: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// A row under its key.
@@ -124,15 +124,16 @@ impl Entry {
         Ok(entry)
     }
 
+    /// Adds one of the plan's writes, of which no two are of the same record.
     fn add<T: Open>(
         &mut self,
         tables: &Tables<T>,
         client: &ClientId,
         change: Change<RawDocumentBuf>,
     ) -> Result<(), StoreError> {
-        let (table, id, is_new) = (change.table, change.id, change.kind == ChangeKind::Insert);
-        match table {
+        match change.table {
             Table::Data(collection) => {
+                let (id, is_new) = (change.id, change.kind == ChangeKind::Insert);
                 self.finders.extend(Finder::of(collection, &change.fields));
                 let bytes = tables.changed(client, collection, change)?;
                 self.records.insert((collection, id), Row { bytes, is_new });
@@ -140,7 +141,7 @@ impl Entry {
             Table::Own(OwnTable::LocalIds) => {
                 let local_id = change.fields.get_str("localId").map_err(|e| StoreError::Internal(e.to_string()))?;
                 let key = local_key(client, local_id);
-                self.local_ids.push((key, Row { bytes: change.fields.into_bytes(), is_new }));
+                self.local_ids.push((key, change.fields.into_bytes()));
             }
         }
         Ok(())
@@ -151,8 +152,8 @@ impl Entry {
         !self.records.is_empty() || !self.local_ids.is_empty()
     }
 
-    /// The dataset's records as this leaves them.
-    pub fn into_records(self) -> (Receipt, Records) {
+    /// What came of the batch, and the dataset's records as this leaves them.
+    pub fn into_parts(self) -> (Receipt, Records) {
         (self.receipt, self.records.into_iter().map(|(key, row)| (key, row.bytes)).collect())
     }
 }

@@ -195,8 +195,8 @@ impl<T: Open> Tables<T> {
         lineage(&self.lineages, client)
     }
 
-    /// Whether the books that an entry rests on are as they were: at that revision, and without the receipt that it would
-    /// add, which a batch that changes nothing leaves without a revision.
+    /// Whether the books that an entry rests on are as they were: at that revision, and without its receipt. (A batch that
+    /// changes nothing leaves a receipt and no revision.)
     pub fn still_bear(&self, client: &ClientId, entry: &Entry) -> Result<bool, StoreError> {
         let (revision, _) = counters(&self.clients, client)?;
         let known = match &entry.kept {
@@ -213,11 +213,13 @@ impl<T: Open> Tables<T> {
         collection: Collection,
         change: Change<RawDocumentBuf>,
     ) -> Result<Vec<u8>, StoreError> {
-        if change.kind == ChangeKind::Insert {
-            return Ok(change.fields.into_bytes());
-        }
-        let stored = self.records.get(&record_key(client, collection, change.id.bytes())[..]).map_err(failed)?;
-        records::changed(&change, stored.as_ref().map(|stored| stored.value()))
+        let stored = match change.kind {
+            ChangeKind::Insert => None,
+            ChangeKind::Set => {
+                self.records.get(&record_key(client, collection, change.id.bytes())[..]).map_err(failed)?
+            }
+        };
+        records::changed(change, stored.as_ref().map(|stored| stored.value()))
     }
 
     /// Loads what a planner reads.
@@ -314,9 +316,9 @@ impl WritableTables<'_> {
         for finder in &entry.finders {
             self.write_finder(client, finder)?;
         }
-        for (key, row) in &entry.local_ids {
-            let replaced = self.local_ids.insert(&key[..], &row.bytes[..]).map_err(failed)?.is_some();
-            refuse_if(replaced && row.is_new, || String::from_utf8_lossy(&key[12..]).into_owned())?;
+        for (key, record) in &entry.local_ids {
+            let replaced = self.local_ids.insert(&key[..], &record[..]).map_err(failed)?.is_some();
+            refuse_if(replaced, || "of a local id".to_owned())?;
         }
         Ok(())
     }

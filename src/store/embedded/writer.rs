@@ -18,13 +18,14 @@ use redb::{Database, ReadableDatabase};
 use tokio::sync::oneshot;
 
 use super::super::cache::{Commit, DatasetCache};
+use super::super::client_queue::ClientQueue;
 use super::super::waiting::Waiting;
 use super::super::{ExecuteError, Outcome, StoreError};
 use super::entry::{Entry, Work, moment, work_out};
 use super::file::{BookFile, Opening};
 use super::tables::{ReceiptSweep, Tables, WritableTables};
 use super::underway::{Underway, Way};
-use super::{EPOCH, failed};
+use super::{EPOCH, blocking, failed};
 use crate::clock;
 use crate::failpoint::{self, Point};
 use crate::model::{ClientId, Lineage, Position, Tag};
@@ -34,6 +35,7 @@ use crate::plan::{Planner, Reject};
 #[derive(Debug)]
 pub(super) struct Writer {
     file: Arc<BookFile>,
+    clients: Arc<ClientQueue>,
     underway: Arc<Underway>,
     jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -56,8 +58,8 @@ impl Writer {
     const QUEUE: usize = 1024;
     /// Batches that share a commit.
     const GROUP: usize = 64;
-    /// A batch that may write more records is worked out where it holds up nobody: it takes milliseconds.
-    const LARGE: usize = 1000;
+    /// Batches that are worked out at once.
+    const WORKED_OUT: usize = 16;
 
     /// Starts the thread.
     pub fn start(file: Arc<BookFile>, cache: Arc<DatasetCache>, receipt_days: u32) -> Self {
@@ -72,14 +74,17 @@ impl Writer {
             sweep: ReceiptSweep::new(receipt_days),
         };
         let thread = std::thread::spawn(move || worker.run());
-        Self { file, underway: Arc::default(), jobs: Some(jobs), thread: Some(thread), writes }
+        let clients = Arc::new(ClientQueue::new(Self::WORKED_OUT, Self::QUEUE));
+        Self { file, clients, underway: Arc::default(), jobs: Some(jobs), thread: Some(thread), writes }
     }
 
     /// Works a batch out, hands it over to be written, and waits until it is committed or refused.
     pub async fn execute(&self, client: ClientId, planner: Arc<dyn Planner>) -> Result<Outcome, ExecuteError> {
         self.check()?;
+        // Until it is handed over, so that none of the client's batches overtakes another.
+        let turn = self.clients.turn(client.object_id()).await?;
         let way = self.underway.begin(client);
-        // Behind another batch of the client it would most likely have to be worked out again.
+        // Behind another one of the client, what is worked out now would not be true any more.
         let work = if way.is_alone { self.work_out_now(client, &planner).await } else { None };
         let entry = match work {
             Some(Ok(Work::Entry(entry))) => Some(entry),
@@ -94,6 +99,7 @@ impl Writer {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Disconnected(_) => gone(),
         })?;
+        drop(turn);
         answered.await.map_err(|_| gone())?
     }
 
@@ -101,15 +107,13 @@ impl Writer {
     /// wrong and deal with it.
     async fn work_out_now(&self, client: ClientId, planner: &Arc<dyn Planner>) -> Option<Result<Work, Reject>> {
         let (file, planner) = (Arc::clone(&self.file), Arc::clone(planner));
-        let is_large = planner.size() > Self::LARGE;
-        let work = move || {
+        let work = blocking(move || {
             file.with(|database| {
                 let reading = database.begin_read().map_err(failed)?;
                 work_out(&Tables::open(&reading)?, &client, &*planner)
             })
-        };
-        let work = || catch_unwind(AssertUnwindSafe(work)).ok()?.ok();
-        if is_large { tokio::task::spawn_blocking(work).await.ok()? } else { work() }
+        });
+        work.await.ok()
     }
 
     /// Whether batches can be written now.
@@ -255,11 +259,7 @@ fn try_commit(database: &Database, group: &mut [Job], history: Tag) -> Result<Ve
     let mut wrote = false;
     let mut results = Vec::with_capacity(group.len());
     for job in group {
-        let work = match job.entry.take() {
-            Some(entry) if tables.still_bear(&job.client, &entry)? => Ok(Work::Entry(entry)),
-            _ => work_out(&tables, &job.client, &*job.planner)?,
-        };
-        results.push(match work {
+        results.push(match worked_out(job, &tables)? {
             Ok(Work::Entry(entry)) => {
                 wrote |= entry.is_commit() || entry.kept.is_some();
                 Ok(write(&job.client, *entry, history, &mut tables)?)
@@ -276,6 +276,16 @@ fn try_commit(database: &Database, group: &mut [Job], history: Tag) -> Result<Ve
         transaction.abort().map_err(failed)?;
     }
     Ok(results)
+}
+
+/// What a batch comes to now: the same as before, if the books are.
+fn worked_out(job: &mut Job, tables: &WritableTables<'_>) -> Result<Result<Work, Reject>, StoreError> {
+    if let Some(entry) = job.entry.take()
+        && tables.still_bear(&job.client, &entry)?
+    {
+        return Ok(Ok(Work::Entry(entry)));
+    }
+    work_out(tables, &job.client, &*job.planner)
 }
 
 /// Writes an entry. Says what came of the batch, and how the client's books came to where they stand if they moved.
@@ -295,7 +305,7 @@ fn write(
         return Ok((Outcome { receipt: entry.receipt, replayed: false, moment: moment(before) }, None));
     }
     let (after, lineage) = advance(client, &entry, history, known, tables)?;
-    let (receipt, records) = entry.into_records();
+    let (receipt, records) = entry.into_parts();
     let commit = Commit { before, after, lineage: Arc::new(lineage), records };
     Ok((Outcome { receipt, replayed: false, moment: moment(after) }, Some(commit)))
 }
@@ -326,5 +336,128 @@ impl Job {
         drop(self.way);
         let _ =
             self.answer.send(result.map_err(ExecuteError::from).and_then(|result| result.map_err(ExecuteError::from)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::batch::Batch;
+    use crate::clock::Stamp;
+    use crate::model::{IdempotencyKey, Revision};
+    use crate::plan::{Decision, Idempotent, ReadSet, Snapshot, SyncPlanner};
+
+    /// A file with a shop that sells tea.
+    struct Books {
+        file: BookFile,
+        client: ClientId,
+        _directory: tempfile::TempDir,
+    }
+
+    impl Books {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let (file, _) = BookFile::open(directory.path()).unwrap();
+            let books = Self { file, client: ClientId::for_operator(clock::new_id()), _directory: directory };
+            books.commit(books.plain("new", &tea(100))).unwrap();
+            books
+        }
+
+        fn planner(&self, key: &str, body: &Value) -> Arc<dyn Planner> {
+            let batch = Batch::parse(body.to_string().as_bytes(), &self.client, 10).unwrap();
+            let stamp = Stamp::take(batch.ids());
+            let (fingerprint, at) = (batch.fingerprint.clone(), stamp.time());
+            let inner = SyncPlanner::new(Arc::new(batch), stamp);
+            Arc::new(Idempotent { inner, key: IdempotencyKey::new(key).unwrap(), fingerprint, at })
+        }
+
+        fn job(&self, planner: Arc<dyn Planner>, entry: Option<Box<Entry>>) -> Job {
+            let way = Arc::new(Underway::default()).begin(self.client);
+            Job { client: self.client, planner, entry, answer: oneshot::channel().0, way, _waiting: Waiting::begin() }
+        }
+
+        /// A batch that comes to the writer as it is.
+        fn plain(&self, key: &str, body: &Value) -> Job {
+            self.job(self.planner(key, body), None)
+        }
+
+        /// A batch that is worked out now.
+        fn worked_out(&self, key: &str, body: &Value) -> Job {
+            let planner = self.planner(key, body);
+            let work = self.read(|tables| work_out(tables, &self.client, &*planner));
+            let Ok(Work::Entry(entry)) = work else { panic!("it can be written") };
+            self.job(planner, Some(entry))
+        }
+
+        fn read<T>(&self, read: impl FnOnce(&Tables<&redb::ReadTransaction>) -> Result<T, StoreError>) -> T {
+            let read = |database: &Database| read(&Tables::open(&database.begin_read().map_err(failed)?)?);
+            self.file.with(read).unwrap()
+        }
+
+        fn commit(&self, job: Job) -> Result<Outcome, Reject> {
+            let done = commit(&self.file, &mut [job], Tag(1)).unwrap().pop().unwrap();
+            done.map(|(outcome, _)| outcome)
+        }
+    }
+
+    fn tea(stock: i64) -> Value {
+        json!({"item": {"create": [{"localId": "tea", "name": "Tea", "price": 10, "stock": stock}]}})
+    }
+
+    fn sale(quantity: i64) -> Value {
+        json!({"invoice": {"create": [{"products": [{"productId": "tea", "quantity": quantity}]}]}})
+    }
+
+    #[test]
+    fn an_entry_is_written_on_the_books_that_it_rests_on() {
+        let books = Books::new();
+        let mut sale = books.worked_out("sale", &sale(1));
+        // It would panic, were it asked again.
+        sale.planner = Arc::new(Spent);
+        assert_eq!(books.commit(sale).unwrap().receipt.revision, Revision(2));
+    }
+
+    struct Spent;
+
+    impl Planner for Spent {
+        fn reads(&self) -> ReadSet {
+            unreachable!("it was worked out before")
+        }
+
+        fn size(&self) -> usize {
+            0
+        }
+
+        fn plan(&self, _: &Snapshot) -> Result<Decision, Reject> {
+            unreachable!("it was worked out before")
+        }
+    }
+
+    #[test]
+    fn a_batch_is_worked_out_again_if_its_clients_books_have_moved() {
+        let books = Books::new();
+        let slow = books.worked_out("slow", &sale(1));
+        let quick = books.commit(books.plain("quick", &sale(2))).unwrap().receipt;
+        let slow = books.commit(slow).unwrap().receipt;
+        assert_eq!((quick.revision, slow.revision), (Revision(2), Revision(3)));
+        let reads = books.planner("look", &sale(1)).reads();
+        let books = books
+            .file
+            .with(|database| Tables::open(&database.begin_read().unwrap()).unwrap().load(&books.client, &reads));
+        let books = books.unwrap();
+        let stocks: Vec<_> = books.items.values().map(|item| item.stock.to_f64()).collect();
+        assert_eq!((stocks, books.next_invoice), (vec![97.0], 3), "nothing of the quick one was overwritten");
+    }
+
+    /// Neither batch changes the books, for its create was applied before: they stay at their revision, and only the
+    /// receipt tells that the key is taken.
+    #[test]
+    fn a_key_may_have_been_taken_without_a_revision() {
+        let books = Books::new();
+        let slow = books.worked_out("key", &tea(1));
+        assert_eq!(books.commit(books.plain("key", &tea(2))).unwrap().receipt.revision, Revision(1));
+        assert_eq!(books.commit(slow), Err(Reject::KeyReused));
     }
 }

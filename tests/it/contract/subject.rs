@@ -140,16 +140,13 @@ pub async fn execute_with_key(
     key: &str,
     body: &Value,
 ) -> Result<Outcome, ExecuteError> {
-    store.execute(client, keyed(client, key, body)).await
-}
-
-/// Plans a body as one batch under a key.
-pub fn keyed(client: &ClientId, key: &str, body: &Value) -> Arc<dyn Planner> {
     let batch = parse(client, body);
     let stamp = Stamp::take(batch.ids());
     let (fingerprint, at) = (batch.fingerprint.clone(), stamp.time());
     let inner = SyncPlanner::new(Arc::new(batch), stamp);
-    Arc::new(Idempotent { inner, key: IdempotencyKey::new(key).unwrap(), fingerprint, at })
+    let planner: Arc<dyn Planner> =
+        Arc::new(Idempotent { inner, key: IdempotencyKey::new(key).unwrap(), fingerprint, at });
+    store.execute(client, planner).await
 }
 
 fn parse(client: &ClientId, body: &Value) -> Batch {
