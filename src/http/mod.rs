@@ -7,6 +7,7 @@ mod answer;
 pub mod auth;
 mod body;
 mod connections;
+mod copies;
 mod cors;
 mod data;
 mod encoding;
@@ -46,6 +47,7 @@ pub use access::Access;
 pub use admission::Capacity;
 use admission::{Admission, Admitted};
 pub use connections::{Connections, KEEP_ALIVE, SLOWEST_HEAD};
+use copies::Copies;
 pub use cors::{Origins, cors};
 pub use envelope::envelope;
 use error::ApiError;
@@ -76,6 +78,7 @@ pub struct App {
     store: Arc<dyn Store>,
     access: Arc<Access>,
     replays: Arc<Replays>,
+    copies: Arc<Copies>,
     limits: Limits,
     admission: Arc<Admission>,
     health: health::Pulse,
@@ -125,6 +128,7 @@ impl App {
             store,
             access: Arc::new(access),
             replays: Arc::new(Replays::new(replay_cache_bytes)),
+            copies: Arc::default(),
             limits,
             admission: Arc::new(Admission::new(capacity, tasks.clone())),
             health: health::Pulse::default(),
@@ -187,14 +191,14 @@ impl App {
         &self,
         admitted: &Admitted,
         body: Vec<u8>,
-        read: impl FnOnce(&[u8], usize) -> T + Send + 'static,
+        read: impl FnOnce(Vec<u8>, usize) -> T + Send + 'static,
     ) -> Result<T, ApiError> {
         /// From here on it is moved off the workers.
         const LARGE: usize = 64 << 10;
         let (large, most, holder) = (body.len() >= LARGE, self.limits.max_operations, admitted.clone());
         let parse = move || {
             holder.hold(body.capacity() + reading_footprint(&body, most))?;
-            Ok(holder.trace().during(Phase::Parse, || read(&body, most)))
+            Ok(holder.trace().during(Phase::Parse, || read(body, most)))
         };
         if large { self.compute(admitted, parse).await? } else { parse() }
     }

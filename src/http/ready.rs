@@ -23,7 +23,7 @@ pub async fn ready(
 ) -> Result<HttpResponse, ApiError> {
     let client = admitted.client();
     let body = body::read(request.headers(), payload, &admitted, &app).await?;
-    let check = move |body: &[u8], most| check_body_client(body, &client, most);
+    let check = move |body: Vec<u8>, most| check_body_client(&body, &client, most);
     app.parse(&admitted, body, check).await??;
     Ok(HttpResponse::Ok().json(Ready { success: true, message: "Ready to sync", client_id: client.to_string() }))
 }

@@ -34,7 +34,7 @@ pub async fn reconcile(
 
 async fn look_up(body: Vec<u8>, admitted: Admitted, app: &App) -> Result<HttpResponse, ApiError> {
     let client = admitted.client();
-    let inquiry = app.parse(&admitted, body, move |body, most| Inquiry::parse(body, &client, most)).await??;
+    let inquiry = app.parse(&admitted, body, move |body, most| Inquiry::parse(&body, &client, most)).await??;
     let _turn = admitted.turn_to_answer().await?;
     let mut report = Report { success: true, keys: BTreeMap::new(), local_ids: BTreeMap::new() };
     let mut ids = 0;

@@ -10,6 +10,7 @@ use super::App;
 use super::admission::Admitted;
 use super::answer::{Shown, View, show};
 use super::body;
+use super::copies::Received;
 use super::encoding::Coding;
 use super::error::ApiError;
 use super::idempotency::{self, Slot, Unshared};
@@ -46,14 +47,15 @@ pub async fn sync(
 ) -> Result<HttpResponse, ApiError> {
     let key = idempotency::key(request.headers())?;
     let body = body::read(request.headers(), payload, &admitted, &app).await?;
-    let batch = parse(body, &admitted, &app).await?;
+    let received = receive(body, key.as_ref(), &admitted, &app).await?;
+    let batch = &*received.batch;
     if key.is_none() && app.limits.require_idempotency_key && !batch.is_empty() {
         return Err(ApiError::KeyRequired);
     }
-    note(&batch, key.as_ref(), &admitted);
+    note(batch, key.as_ref(), &admitted);
     let view = View { wanted: wanted(&batch.view, &admitted.client()), coding: Coding::accepted(request.headers()) };
     let committed = !batch.is_empty();
-    let (shown, replayed) = answer(&admitted, key, batch, view, &app).await?;
+    let (shown, replayed) = answer(&admitted, key, received, view, &app).await?;
     shown.respond(replayed.is_some(), view.coding, None, admitted, &app).map_err(|error| error.after(committed))
 }
 
@@ -77,11 +79,24 @@ fn wanted(view: &batch::View, client: &ClientId) -> Wanted {
     }
 }
 
-async fn parse(body: Vec<u8>, admitted: &Admitted, app: &App) -> Result<Batch, ApiError> {
+/// Reads a batch, unless it is a copy of one that is being worked on.
+async fn receive(
+    body: Vec<u8>,
+    key: Option<&IdempotencyKey>,
+    admitted: &Admitted,
+    app: &App,
+) -> Result<Received, ApiError> {
     let (client, texts) = (admitted.client(), body.len());
-    let batch = app.parse(admitted, body, move |body, most| Batch::parse(body, &client, most)).await??;
-    admitted.hold(texts + batch.footprint())?;
-    Ok(batch)
+    if let Some(batch) = key.and_then(|key| app.copies.find(client, key, &body)) {
+        admitted.hold(texts + batch.footprint())?;
+        return Ok(Received { batch, in_work: None });
+    }
+    let read = move |body: Vec<u8>, most| Batch::parse(&body, &client, most).map(|batch| (Arc::new(batch), body));
+    let (batch, body) = app.parse(admitted, body, read).await??;
+    let in_work = key.and_then(|key| app.copies.begin(client, key.clone(), body, Arc::clone(&batch)));
+    let kept = if in_work.is_some() { texts } else { 0 };
+    admitted.hold(kept + texts + batch.footprint())?;
+    Ok(Received { batch, in_work })
 }
 
 /// Does the work on a task of its own, which goes on when the phone hangs up, and waits for it. Says who knew that the
@@ -89,17 +104,17 @@ async fn parse(body: Vec<u8>, admitted: &Admitted, app: &App) -> Result<Batch, A
 async fn answer(
     admitted: &Admitted,
     key: Option<IdempotencyKey>,
-    batch: Batch,
+    received: Received,
     view: View,
     app: &web::Data<App>,
 ) -> Result<(Shown, Option<Replay>), ApiError> {
     let (inner, admitted) = (app.clone(), admitted.clone());
     let late = match key {
-        Some(_) if !batch.is_empty() => ApiError::InProgress,
+        Some(_) if !received.batch.is_empty() => ApiError::InProgress,
         _ => ApiError::Unavailable(format!("not done within {} s", LONGEST_WAIT.as_secs())),
     };
     let work = async move {
-        let (shown, replayed) = share(&admitted, key, batch, view, &inner).await?;
+        let (shown, replayed) = share(&admitted, key, received, view, &inner).await?;
         if let Some(how) = replayed {
             metrics::REPLAYS.count(how);
             admitted.trace().replayed(how);
@@ -115,17 +130,18 @@ async fn answer(
 async fn share(
     admitted: &Admitted,
     key: Option<IdempotencyKey>,
-    batch: Batch,
+    received: Received,
     view: View,
     app: &App,
 ) -> Result<(Shown, Option<Replay>), ApiError> {
+    let batch = &*received.batch;
     if batch.is_empty() {
         // A pull changes nothing, so there is nothing to remember and nothing to share.
-        let receipt = Receipt { warnings: batch.warnings.into_list(), ..Receipt::default() };
+        let receipt = Receipt { warnings: batch.warnings.clone().into_list(), ..Receipt::default() };
         return Ok((show(admitted, &receipt, None, view, app).await?, None));
     }
     let Some(key) = key else {
-        let outcome = execute(admitted, None, batch, app).await?;
+        let outcome = execute(admitted, None, received, app).await?;
         return Ok((show_outcome(admitted, &outcome, view, app).await?, by_receipt(&outcome)));
     };
     let slot = Slot {
@@ -138,7 +154,7 @@ async fn share(
     // What is too large to be shared is read by each for itself; who has executed the batch has begun to.
     let mut begun = None;
     let work = async {
-        let outcome = execute(admitted, Some(key), batch, app).await?;
+        let outcome = execute(admitted, Some(key), received, app).await?;
         match show_outcome(admitted, &outcome, view, app).await? {
             Shown::Whole(answer) => Ok(answer.or_replayed(by_receipt(&outcome))),
             large @ Shown::Large(_) => {
@@ -165,7 +181,7 @@ async fn share(
 async fn execute(
     admitted: &Admitted,
     key: Option<IdempotencyKey>,
-    batch: Batch,
+    Received { batch, in_work }: Received,
     app: &App,
 ) -> Result<Outcome, ApiError> {
     let (client, trace) = (admitted.client(), admitted.trace());
@@ -175,6 +191,8 @@ async fn execute(
     let planner = Timed { inner: planner(key, batch), trace: Arc::clone(trace) };
     let executed = app.store.execute(&client, Arc::new(planner));
     let outcome = trace.during_async(Phase::Execute, executed).await?;
+    // From here on the request holds its answer, and no more of the batch.
+    drop(in_work);
     trace.executed(outcome.receipt.revision);
     if !outcome.replayed {
         metrics::COMMITS.count(());
@@ -223,10 +241,10 @@ async fn show_outcome(admitted: &Admitted, outcome: &Outcome, view: View, app: &
     shown.map_err(|error| error.after(true))
 }
 
-fn planner(key: Option<IdempotencyKey>, batch: Batch) -> Arc<dyn Planner> {
+fn planner(key: Option<IdempotencyKey>, batch: Arc<Batch>) -> Arc<dyn Planner> {
     let stamp = Stamp::take(batch.ids());
     let (fingerprint, at) = (batch.fingerprint.clone(), stamp.time());
-    let inner = SyncPlanner::new(Arc::new(batch), stamp);
+    let inner = SyncPlanner::new(batch, stamp);
     match key {
         Some(key) => Arc::new(Idempotent { inner, key, fingerprint, at }),
         None => Arc::new(inner),

@@ -39,7 +39,7 @@ async fn check(
 ) -> Result<HttpResponse, ApiError> {
     let client = admitted.client();
     let texts = body.len();
-    let reading = app.parse(&admitted, body, move |body, most| Reading::of(body, &client, most)).await??;
+    let reading = app.parse(&admitted, body, move |body, most| Reading::of(&body, &client, most)).await??;
     admitted.hold(texts + reading.footprint())?;
     let stamp = Stamp::take(reading.batch.ids());
     let check = Check::new(reading, key, stamp);

@@ -23,6 +23,8 @@ impl Amount {
     pub const ZERO: Self = Self(Decimal::ZERO);
 
     const PLACES: u32 = 4;
+    /// Ten to the power of the places of a decimal.
+    const UNITS: [f64; 5] = [1.0, 10.0, 100.0, 1_000.0, 10_000.0];
     const LIMIT: Decimal = Decimal::from_parts(1_215_752_192, 23, 0, false, 0); // 10^11
 
     /// A whole amount, for defaults.
@@ -41,6 +43,12 @@ impl Amount {
     pub fn from_f64(value: f64) -> Result<Self, OutOfRange> {
         if value.is_nan() || value.abs() >= 1e12 {
             return Err(OutOfRange);
+        }
+        // Most have no more than 4 places, and so 15 digits at most. Of those no two are the same double, so what
+        // gives this double back is its shortest text.
+        let units = (value * Self::UNITS[Self::PLACES as usize]).round();
+        if units.abs() < 1e15 && units / Self::UNITS[Self::PLACES as usize] == value {
+            return Self::from_decimal(Decimal::new(units as i64, Self::PLACES));
         }
         // The text never has an exponent. Digits past the 28th place are rounded away, far below ours.
         let exact: Decimal = value.to_string().parse().map_err(|_| OutOfRange)?;
@@ -70,8 +78,8 @@ impl Amount {
 
     /// The nearest double, from which [`Amount::from_f64`] gives the same amount back.
     pub fn to_f64(self) -> f64 {
-        // The text of a decimal always is a double's text.
-        self.0.to_string().parse().unwrap_or(f64::NAN)
+        // Both have 15 digits at most and so are exact doubles, whose quotient is the double nearest to theirs.
+        self.0.mantissa() as f64 / Self::UNITS[self.0.scale() as usize]
     }
 
     /// The JSON number: without a fraction where the amount is whole.
@@ -186,6 +194,20 @@ mod tests {
         fn survives_the_way_through_a_double(units in -999_999_999_999_999i64..=999_999_999_999_999) {
             let amount = Amount::from_decimal(Decimal::new(units, 4)).unwrap();
             prop_assert_eq!(Amount::from_f64(amount.to_f64()), Ok(amount));
+            prop_assert_eq!(amount.to_f64(), amount.to_string().parse::<f64>().unwrap());
+        }
+
+        #[test]
+        fn is_what_the_shortest_text_of_a_double_says(
+            value in prop_oneof![-1e12..1e12, -1e3..1e3, (-1_000_000i64..1_000_000, 1u32..100_000).prop_map(|(a, b)| a as f64 / f64::from(b))],
+            away in -2i64..=2,
+        ) {
+            let value: f64 = value;
+            let neighbour = f64::from_bits(value.to_bits().saturating_add_signed(away));
+            let by_text = |value: f64| Amount::from_decimal(value.to_string().parse().unwrap());
+            for value in [neighbour, (neighbour * 1e4).round() / 1e4, (neighbour * 1e5).round() / 1e5] {
+                prop_assert_eq!(Amount::from_f64(value), by_text(value), "{}", value);
+            }
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use bson::oid::ObjectId;
-use serde::{Deserialize, Serialize};
+use serde::ser::{Error, SerializeStruct};
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
@@ -84,9 +85,15 @@ impl ToSchema for RecordId {}
 macro_rules! record_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize)]
         #[serde(transparent)]
         pub struct $name(pub bson::oid::ObjectId);
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                $crate::model::ids::serialize(self.0, serializer)
+            }
+        }
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -100,6 +107,19 @@ macro_rules! record_id {
             }
         }
     };
+}
+
+/// Serializes an id as [`ObjectId`] itself does, by its digits as a member `$oid`, without a new string for each.
+pub(super) fn serialize<S: Serializer>(id: ObjectId, serializer: S) -> Result<S::Ok, S::Error> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 24];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(id.bytes()) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    let mut extended = serializer.serialize_struct("$oid", 1)?;
+    extended.serialize_field("$oid", str::from_utf8(&text).map_err(S::Error::custom)?)?;
+    extended.end()
 }
 
 /// Declares the type of a name that phones make: 1 to so many visible ASCII characters.
@@ -136,3 +156,32 @@ macro_rules! phone_made_name {
 
 pub(super) use phone_made_name;
 pub(super) use record_id;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    record_id! {
+        /// An id of the tests' own.
+        TestId
+    }
+
+    #[test]
+    fn an_id_is_serialized_as_an_object_id_is() {
+        for id in ["0123456789abcdeffedcba98", "000000000000000000000000", "ffffffffffffffffffffffff"] {
+            let id = ObjectId::parse_str(id).unwrap();
+            let all = (bson::doc! { "id": id }, serde_json::to_string(&id).unwrap());
+            #[derive(Serialize)]
+            struct Record {
+                id: TestId,
+            }
+            let record = Record { id: TestId(id) };
+            assert_eq!(
+                (bson::serialize_to_document(&record).unwrap(), serde_json::to_string(&record.id).unwrap()),
+                all
+            );
+            let raw = bson::serialize_to_raw_document_buf(&record).unwrap();
+            assert_eq!(raw.get_object_id("id").unwrap(), id);
+        }
+    }
+}

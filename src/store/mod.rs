@@ -2,6 +2,7 @@
 
 mod account;
 mod cache;
+mod client_queue;
 mod gather;
 mod pull;
 mod records;

@@ -100,7 +100,7 @@ pub(super) fn written(changes: &[Change<RawDocumentBuf>], before: &Records) -> R
     for change in changes {
         let Table::Data(collection) = change.table else { continue };
         let key = (collection, change.id);
-        let record = changed(change, written.get(&key).or_else(|| before.get(&key)).map(Vec::as_slice))?;
+        let record = changed(change.clone(), written.get(&key).or_else(|| before.get(&key)).map(Vec::as_slice))?;
         written.insert(key, record);
     }
     Ok(written)
@@ -108,9 +108,9 @@ pub(super) fn written(changes: &[Change<RawDocumentBuf>], before: &Records) -> R
 
 /// A record as a change leaves it, the way MongoDB's `$set` does: fields that are there keep their places, and
 /// new ones come last, in the order of their names.
-pub(super) fn changed(change: &Change<RawDocumentBuf>, before: Option<&[u8]>) -> Result<Vec<u8>, StoreError> {
+pub(super) fn changed(change: Change<RawDocumentBuf>, before: Option<&[u8]>) -> Result<Vec<u8>, StoreError> {
     match (change.kind, before) {
-        (ChangeKind::Insert, _) => Ok(change.fields.as_bytes().to_vec()),
+        (ChangeKind::Insert, _) => Ok(change.fields.into_bytes()),
         (ChangeKind::Set, Some(before)) => set(before, &change.fields).map_err(|e| StoreError::Internal(e.to_string())),
         (ChangeKind::Set, None) => Err(StoreError::Internal(format!("no record {} to change", change.id))),
     }
@@ -283,10 +283,10 @@ mod tests {
         let fields = rawdoc! {"revision": 9_i64, "price": 2.5, "stock": 4.0};
         let table = Table::Data(Collection::Items);
         let change = Change { table, id: clock::new_id(), kind: ChangeKind::Set, fields };
-        let after: Document = decode(&changed(&change, Some(&before)).unwrap()).unwrap();
+        let after: Document = decode(&changed(change.clone(), Some(&before)).unwrap()).unwrap();
         let expected =
             bson::doc! {"_id": 1, "stock": 4.0, "name": "Tea", "stranger": [1], "price": 2.5, "revision": 9_i64};
         assert!(after.iter().eq(expected.iter()), "{after}");
-        assert!(changed(&change, None).is_err());
+        assert!(changed(change, None).is_err());
     }
 }

@@ -2,9 +2,11 @@
 
 mod account;
 mod archive;
+mod entry;
 mod file;
 mod scan;
 mod tables;
+mod underway;
 mod writer;
 
 use std::io;
@@ -15,15 +17,14 @@ use async_trait::async_trait;
 use bson::{Document, RawDocumentBuf};
 use redb::{Database, ReadTransaction, ReadableDatabase};
 
+use super::archive::Part;
 use super::cache::{DatasetCache, Known};
 use super::gather::Gathered;
 use super::pull::{Reading, most_changed};
-use super::records::{Change, ChangeKind, Table};
 use super::{
     Data, DatasetMemory, ExecuteError, FullReason, Health, Mode, Moment, Outcome, Pull, Standing, Store, StoreError,
     Wanted,
 };
-use crate::dataset::Records;
 use crate::model::{ClientId, Collection, Cursor, Lineage, Position, Revision, SessionId, StoreId};
 use crate::plan::{Planner, ReadSet, Snapshot};
 pub use archive::EmbeddedArchive;
@@ -84,11 +85,9 @@ impl EmbeddedStore {
             let transaction = database.begin_write().map_err(failed)?;
             let mut tables = Tables::open(&transaction)?;
             for mut fields in records {
-                let id = fields.get_object_id("_id").map_err(|e| StoreError::Internal(e.to_string()))?;
                 fields.insert("clientId", client.object_id());
-                let fields = RawDocumentBuf::try_from(&fields).map_err(|e| StoreError::Internal(e.to_string()))?;
-                let change = Change { table: Table::Data(collection), id, kind: ChangeKind::Insert, fields };
-                tables.apply(client, change, &mut Records::new())?;
+                let record = RawDocumentBuf::try_from(&fields).map_err(|e| StoreError::Internal(e.to_string()))?;
+                tables.put(client, Part::Data(collection), record)?;
             }
             drop(tables);
             transaction.commit().map_err(failed)?;

@@ -13,10 +13,11 @@ use redb::{
 };
 
 use super::super::StoreError;
-use super::super::records::{self, Change, ChangeKind, OwnTable, Table, decode, encode, named_by_local_ids};
+use super::super::records::{self, Change, ChangeKind, decode, encode, named_by_local_ids};
+use super::entry::{Entry, Finder, KeptReceipt, Row};
 use super::{account, failed};
 use crate::clock;
-use crate::dataset::Records;
+use crate::failpoint::{self, Point};
 use crate::model::{ClientId, Collection, IdempotencyKey, InvoiceId, Lineage, LocalId, Revision, StoreId};
 use crate::plan::{LocalRecord, NumberSearch, ReadSet, Snapshot, StoredReceipt};
 
@@ -194,6 +195,33 @@ impl<T: Open> Tables<T> {
         lineage(&self.lineages, client)
     }
 
+    /// Whether the books that an entry rests on are as they were: at that revision, and without its receipt. (A batch that
+    /// changes nothing leaves a receipt and no revision.)
+    pub fn still_bear(&self, client: &ClientId, entry: &Entry) -> Result<bool, StoreError> {
+        let (revision, _) = counters(&self.clients, client)?;
+        let known = match &entry.kept {
+            Some(receipt) => self.receipts.get(&receipt.key[..]).map_err(failed)?.is_some(),
+            None => false,
+        };
+        Ok(revision == entry.before && !known)
+    }
+
+    /// A record of the dataset as a change leaves it.
+    pub fn changed(
+        &self,
+        client: &ClientId,
+        collection: Collection,
+        change: Change<RawDocumentBuf>,
+    ) -> Result<Vec<u8>, StoreError> {
+        let stored = match change.kind {
+            ChangeKind::Insert => None,
+            ChangeKind::Set => {
+                self.records.get(&record_key(client, collection, change.id.bytes())[..]).map_err(failed)?
+            }
+        };
+        records::changed(change, stored.as_ref().map(|stored| stored.value()))
+    }
+
     /// Loads what a planner reads.
     pub fn load(&self, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
         let (revision, next_invoice) = counters(&self.clients, client)?;
@@ -279,65 +307,54 @@ impl<T: Open> Tables<T> {
 }
 
 impl WritableTables<'_> {
-    /// Applies one change to a record, and keeps the tables that find records in step. A record of the dataset
-    /// is added to `records` as it is now.
-    pub fn apply(
-        &mut self,
-        client: &ClientId,
-        change: Change<RawDocumentBuf>,
-        records: &mut Records,
-    ) -> Result<(), StoreError> {
-        match change.table {
-            Table::Data(collection) => {
-                let id = change.id;
-                let record = self.apply_data(client, collection, change)?;
-                records.insert((collection, id), record);
-                Ok(())
-            }
-            Table::Own(OwnTable::LocalIds) => {
-                let local_id = change.fields.get_str("localId").map_err(|e| StoreError::Internal(e.to_string()))?;
-                let key = local_key(client, local_id);
-                let replaced = self.local_ids.insert(&key[..], change.fields.as_bytes()).map_err(failed)?.is_some();
-                refuse_if(replaced, change.id)
-            }
+    /// Writes all rows of an entry that are records of the client, or lead to them.
+    pub fn write(&mut self, client: &ClientId, entry: &Entry) -> Result<(), StoreError> {
+        for ((collection, id), row) in &entry.records {
+            self.write_record(client, *collection, *id, row)?;
+            failpoint::reached(Point::MidApply);
         }
+        for finder in &entry.finders {
+            self.write_finder(client, finder)?;
+        }
+        for (key, record) in &entry.local_ids {
+            let replaced = self.local_ids.insert(&key[..], &record[..]).map_err(failed)?.is_some();
+            refuse_if(replaced, || "of a local id".to_owned())?;
+        }
+        Ok(())
     }
 
-    fn apply_data(
+    /// Writes a record of the dataset.
+    pub fn write_record(
         &mut self,
         client: &ClientId,
         collection: Collection,
-        change: Change<RawDocumentBuf>,
-    ) -> Result<Vec<u8>, StoreError> {
-        let key = record_key(client, collection, change.id.bytes());
-        self.index(client, collection, &change.fields)?;
-        let bytes = match change.kind {
-            ChangeKind::Insert => change.fields.into_bytes(),
-            ChangeKind::Set => {
-                let stored = self.records.get(&key[..]).map_err(failed)?;
-                records::changed(&change, stored.as_ref().map(|stored| stored.value()))?
-            }
-        };
-        let replaced = self.records.insert(&key[..], &bytes[..]).map_err(failed)?.is_some();
-        refuse_if(replaced && change.kind == ChangeKind::Insert, change.id)?;
-        Ok(bytes)
+        id: ObjectId,
+        row: &Row,
+    ) -> Result<(), StoreError> {
+        let key = record_key(client, collection, id.bytes());
+        let replaced = self.records.insert(&key[..], &row.bytes[..]).map_err(failed)?.is_some();
+        refuse_if(replaced && row.is_new, || id.to_hex())
     }
 
-    /// Makes a commit the client's newest.
-    pub fn advance(
-        &mut self,
-        client: &ClientId,
-        revision: Revision,
-        next_invoice: Option<i64>,
-    ) -> Result<(), StoreError> {
-        let next_invoice = next_invoice.map_or_else(|| counters(&self.clients, client).map(|(_, next)| next), Ok)?;
-        self.set_counters(client, revision, next_invoice)
+    /// Writes what finds a record.
+    pub fn write_finder(&mut self, client: &ClientId, finder: &Finder) -> Result<(), StoreError> {
+        match finder {
+            Finder::Number(number) => self.numbers.insert(&number_key(client, number)[..], ()).map_err(failed)?,
+            Finder::Purchase(invoice) => {
+                self.purchased.insert(&purchased_key(client, *invoice)[..], ()).map_err(failed)?
+            }
+        };
+        Ok(())
     }
 
     /// Keeps which records a commit made or changed.
-    pub fn log_commit(&mut self, client: &ClientId, revision: Revision, records: &Records) -> Result<(), StoreError> {
-        let touched = records.keys().flat_map(|(collection, id)| [&[*collection as u8][..], &id.bytes()].concat());
-        let touched: Vec<u8> = touched.collect();
+    pub fn log_commit(&mut self, client: &ClientId, entry: &Entry) -> Result<(), StoreError> {
+        let revision = entry.receipt.revision;
+        let mut touched = Vec::with_capacity(entry.records.len() * TOUCHED);
+        for (collection, id) in entry.records.keys() {
+            touched.push(*collection as u8);
+            touched.extend(id.bytes());
+        }
         self.commits.insert(&commit_key(client, revision)[..], &touched[..]).map_err(failed)?;
         Ok(())
     }
@@ -356,22 +373,9 @@ impl WritableTables<'_> {
     }
 
     /// Keeps a receipt under its key.
-    pub fn remember(&mut self, client: &ClientId, receipt: &StoredReceipt) -> Result<(), StoreError> {
-        let key = receipt_key(client, &receipt.key);
-        let bytes = encode(receipt)?;
-        self.receipts.insert(&key[..], &bytes[..]).map_err(failed)?;
-        let age = receipt.created_at.date_time().timestamp_millis();
-        self.receipt_ages.insert((age, &key[..]), ()).map_err(failed)?;
-        Ok(())
-    }
-
-    fn index(&mut self, client: &ClientId, collection: Collection, fields: &RawDocument) -> Result<(), StoreError> {
-        if let (Collection::Invoices, Ok(number)) = (collection, fields.get_str("invoiceNumber")) {
-            self.numbers.insert(&number_key(client, number)[..], ()).map_err(failed)?;
-        }
-        if let (Collection::PurchaseHistories, Ok(invoice)) = (collection, fields.get_object_id("invoiceId")) {
-            self.purchased.insert(&purchased_key(client, InvoiceId(invoice))[..], ()).map_err(failed)?;
-        }
+    pub fn remember(&mut self, receipt: &KeptReceipt) -> Result<(), StoreError> {
+        self.receipts.insert(&receipt.key[..], &receipt.bytes[..]).map_err(failed)?;
+        self.receipt_ages.insert((receipt.age, &receipt.key[..]), ()).map_err(failed)?;
         Ok(())
     }
 }
@@ -430,8 +434,8 @@ fn remove_receipts_before(age: i64, tables: &mut WritableTables<'_>) -> Result<u
     Ok(old.len())
 }
 
-fn refuse_if(exists: bool, id: ObjectId) -> Result<(), StoreError> {
-    if exists { Err(StoreError::Internal(format!("a record {id} exists already"))) } else { Ok(()) }
+fn refuse_if(exists: bool, id: impl FnOnce() -> String) -> Result<(), StoreError> {
+    if exists { Err(StoreError::Internal(format!("a record {} exists already", id()))) } else { Ok(()) }
 }
 
 /// A client's revision and the number of its next invoice.
@@ -476,11 +480,11 @@ pub(super) fn record_key(client: &ClientId, collection: Collection, id: [u8; 12]
     key
 }
 
-fn receipt_key(client: &ClientId, key: &IdempotencyKey) -> Vec<u8> {
+pub(super) fn receipt_key(client: &ClientId, key: &IdempotencyKey) -> Vec<u8> {
     [&client_key(client)[..], key.as_str().as_bytes()].concat()
 }
 
-fn local_key(client: &ClientId, local_id: &str) -> Vec<u8> {
+pub(super) fn local_key(client: &ClientId, local_id: &str) -> Vec<u8> {
     [&client_key(client)[..], local_id.as_bytes()].concat()
 }
 

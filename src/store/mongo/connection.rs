@@ -20,13 +20,13 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::backoff::Backoff;
-use super::client_queue::ClientQueue;
 use super::options::MongoOptions;
 use super::orphans::Orphans;
 use super::topology::{Hello, Topology};
 use super::{indexes, standalone, within};
 use crate::model::StoreId;
 use crate::store::StoreError;
+use crate::store::client_queue::ClientQueue;
 
 /// The way to the database. Dropping it ends the search.
 #[derive(Debug)]

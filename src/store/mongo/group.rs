@@ -15,7 +15,6 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::backoff::Backoff;
-use super::client_queue::Turn;
 use super::connection::Deployment;
 use super::histories::Histories;
 use super::load::Keep;
@@ -24,6 +23,7 @@ use super::transaction::{Batch, Shared, Transactions};
 use super::{Executed, WORK_DEADLINE, late};
 use crate::model::ClientId;
 use crate::store::cache::DatasetCache;
+use crate::store::client_queue::Turn;
 use crate::store::{ExecuteError, Outcome, StoreError};
 
 /// Commits batches in groups.

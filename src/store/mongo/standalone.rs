@@ -14,7 +14,6 @@ use bson::oid::ObjectId;
 use bson::{Document, RawDocumentBuf, doc};
 use mongodb::Database;
 
-use super::client_queue::ClientQueue;
 use super::counter::Counter;
 use super::error::{DOCUMENT_VALIDATION_FAILURE, DUPLICATE_KEY, Failure, describe};
 use super::histories::History;
@@ -26,6 +25,7 @@ use crate::dataset::Records;
 use crate::failpoint::{self, Point};
 use crate::model::ClientId;
 use crate::plan::{Decision, Plan, Planner, ReadSet, Receipt, Reject, Snapshot};
+use crate::store::client_queue::ClientQueue;
 use crate::store::records::{Change, ChangeKind, changes, document, in_name_order, written};
 use crate::store::{ExecuteError, StoreError};
 

@@ -1,14 +1,17 @@
 //! What every engine must do.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bson::{Bson, doc};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use viveka_sync::clock;
 use viveka_sync::model::{Amount, ClientId, Collection, InvoiceId, Payment, PaymentId, Revision, SessionId};
-use viveka_sync::plan::{Decision, Planner, ReadSet, Reject, Snapshot, Write};
+use viveka_sync::plan::{Decision, Planner, ReadSet, Reject, Snapshot, SyncPlanner, Write};
 use viveka_sync::store::{AccountCollection, Data, ExecuteError, FullReason, Outcome, Standing, Store, Wanted};
 
 use super::subject::{Subject, execute, execute_with_key, new_client, planner};
@@ -41,7 +44,7 @@ pub async fn all_of_a_plan_is_written(subject: Subject) {
 
 /// A planner of a good batch whose last write cannot be made: its payment's id is taken.
 struct Broken {
-    inner: viveka_sync::plan::SyncPlanner,
+    inner: SyncPlanner,
     taken: PaymentId,
 }
 
@@ -119,6 +122,51 @@ pub async fn other_clients_are_invisible(subject: Subject) {
     }
     assert_eq!(shown(&*store, &owner).await, before);
     assert!(ids(&shown(&*store, &other).await, Collection::Items).is_empty());
+}
+
+/// Stays in its first planning until it is let go.
+struct Slow {
+    inner: SyncPlanner,
+    is_first: AtomicBool,
+    planning: Sender<()>,
+    go: Mutex<Receiver<()>>,
+}
+
+impl Planner for Slow {
+    fn reads(&self) -> ReadSet {
+        self.inner.reads()
+    }
+
+    fn size(&self) -> usize {
+        self.inner.size()
+    }
+
+    fn plan(&self, before: &Snapshot) -> Result<Decision, Reject> {
+        if self.is_first.swap(false, Ordering::Relaxed) {
+            self.planning.send(()).unwrap();
+            self.go.lock().unwrap().recv().unwrap();
+        }
+        self.inner.plan(before)
+    }
+}
+
+pub async fn a_batch_waits_for_the_one_before_it(subject: Subject) {
+    let (store, client) = (subject.store(), new_client());
+    let ((planning, is_planning), (let_go, go)) = (channel(), channel());
+    let is_first = AtomicBool::new(true);
+    let slow = Arc::new(Slow { inner: planner(&client, &shop()), is_first, planning, go: Mutex::new(go) });
+    let first = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.execute(&client, slow).await }
+    });
+    tokio::task::spawn_blocking(move || is_planning.recv()).await.unwrap().unwrap();
+    let second = tokio::spawn(async move { run(&store, client, None, &shop()).await });
+    tokio::pin!(second);
+    let early = tokio::time::timeout(Duration::from_millis(50), &mut second).await;
+    let_go.send(()).unwrap();
+    assert!(early.is_err(), "the second batch has overtaken the first");
+    assert_eq!(first.await.unwrap().unwrap().receipt.revision, Revision(1));
+    assert_eq!(second.await.unwrap().unwrap().receipt.revision, Revision(2));
 }
 
 pub async fn concurrent_batches_of_one_client_lose_nothing(subject: Subject) {

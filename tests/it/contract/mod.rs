@@ -33,6 +33,7 @@ contract_suite! {
         a_plan_that_cannot_be_written_leaves_nothing,
         a_snapshot_sees_the_previous_commit,
         other_clients_are_invisible,
+        a_batch_waits_for_the_one_before_it,
         concurrent_batches_of_one_client_lose_nothing,
         concurrent_batches_of_many_clients_lose_nothing,
         a_replay_writes_nothing_and_tells_the_same,

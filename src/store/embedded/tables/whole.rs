@@ -9,7 +9,7 @@ use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTra
 
 use super::super::super::StoreError;
 use super::super::super::archive::{Finding, Head, Part, Severity};
-use super::super::super::records::{Change, ChangeKind, Table};
+use super::super::entry::{Finder, Row};
 use super::super::failed;
 use super::{Open, Tables, WritableTables, client_key, counters, local_key, raw};
 use crate::model::{ClientId, Collection, Revision};
@@ -206,9 +206,10 @@ impl WritableTables<'_> {
         match part {
             Part::Data(collection) => {
                 let id = record.get_object_id("_id").map_err(|e| StoreError::Internal(e.to_string()))?;
-                let table = Table::Data(collection);
-                let change = Change { table, id, kind: ChangeKind::Insert, fields: record };
-                self.apply_data(client, collection, change).map(drop)
+                if let Some(finder) = Finder::of(collection, &record) {
+                    self.write_finder(client, &finder)?;
+                }
+                self.write_record(client, collection, id, &Row { bytes: record.into_bytes(), is_new: true })
             }
             Part::Receipts => self.put_receipt(client, &record),
             Part::LocalIds => {

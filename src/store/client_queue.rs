@@ -1,4 +1,4 @@
-//! Whose turn it is: batches of one client queue up here, so that they do not fight in the database.
+//! Whose turn it is: batches of one client queue up here, so that they keep their order and do not fight in a database.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bson::oid::ObjectId;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-use crate::store::{StoreError, waiting};
+use super::{StoreError, waiting};
 
 /// Lets some through at once and a bounded number wait.
 #[derive(Debug)]
