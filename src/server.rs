@@ -103,6 +103,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let server = HttpServer::new(move || {
         actix_web::App::new()
             .app_data(data.clone())
+            .wrap(from_fn(http::gate))
             .wrap(http::cors(&origins))
             .wrap(from_fn(http::envelope))
             .configure(http::routes)

@@ -6,7 +6,8 @@
 //! flight may take is its handler's affair.
 
 use std::any::Any;
-use std::mem;
+use std::io::ErrorKind;
+use std::mem::{self, MaybeUninit};
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -121,6 +122,17 @@ impl InFlight {
         let connection = request.conn_data::<Arc<Connection>>()?;
         connection.idle.store(Connection::BUSY, Ordering::Relaxed);
         Some(Self(Arc::clone(connection)))
+    }
+}
+
+impl InFlight {
+    /// Whether the phone has closed its side. It has hung up then: one that waits for an answer keeps its side open, though
+    /// TCP would let it go on listening.
+    pub fn is_abandoned(&self) -> bool {
+        match self.0.socket.peek(&mut [MaybeUninit::uninit()]) {
+            Ok(length) => length == 0,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
     }
 }
 

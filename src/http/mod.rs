@@ -48,7 +48,7 @@ pub use admission::Capacity;
 use admission::{Admission, Admitted};
 pub use connections::{Connections, KEEP_ALIVE, SLOWEST_HEAD};
 pub use cors::{Origins, cors};
-pub use envelope::envelope;
+pub use envelope::{envelope, gate};
 use error::ApiError;
 use idempotency::Replays;
 pub use rate::Rate;

@@ -182,6 +182,16 @@ impl Trace {
         let _ = self.answer.set(Answered { status, after, length, error });
     }
 
+    /// How long ago it began.
+    pub fn age(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Nobody waits for its answer any more.
+    pub fn abandoned(&self) {
+        metrics::HANGUPS.count(self.route);
+    }
+
     fn spent(&self, phase: Phase, time: Duration) {
         metrics::PHASES.took(phase, time);
         let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -256,6 +266,9 @@ impl Trace {
 /// Tells what came of the request.
 impl Drop for Trace {
     fn drop(&mut self) {
+        if self.answer.get().is_none() {
+            self.abandoned();
+        }
         let (level, what) = self.verdict();
         let is_logged = match level {
             Level::ERROR => true,
