@@ -25,17 +25,20 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// How long a connection may be silent after an answer.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// How long a phone may take to send the head of a request.
-pub const SLOWEST_HEAD: Duration = Duration::from_secs(10);
 
 /// The connections of one listener.
-#[derive(Debug, Clone, Default)]
-pub struct Connections(Arc<Mutex<Vec<Weak<Connection>>>>);
+#[derive(Debug, Clone)]
+pub struct Connections {
+    all: Arc<Mutex<Vec<Weak<Connection>>>>,
+    /// Idle seconds after which nothing more is read. What is on its way to the phone is still sent.
+    longest_idle: u32,
+}
 
 /// A connection, for as long as actix has it.
 #[derive(Debug)]
 struct Connection {
-    /// The connection's own socket once more, to end it by.
+    /// The connection's own socket once more, to end it by. actix only lends it, and the number of a descriptor that may
+    /// have been closed meanwhile is nothing to act on. So each connection takes two descriptors.
     socket: Socket,
     /// Seconds since a request was in flight, or [`Connection::BUSY`].
     idle: AtomicU32,
@@ -54,10 +57,14 @@ pub struct Answer {
 
 impl Connections {
     const TICK: Duration = Duration::from_secs(1);
-    /// Idle seconds after which nothing more is read. What is on its way to the phone is still sent.
-    const LONGEST_IDLE: u32 = (KEEP_ALIVE.as_secs() + SLOWEST_HEAD.as_secs()) as u32;
-    /// Idle seconds after which nothing more is sent either.
-    const LONGEST_FAREWELL: u32 = 300;
+    /// How many seconds later nothing more is sent either.
+    const FAREWELL: u32 = 285;
+
+    /// None yet. Each may be silent for [`KEEP_ALIVE`], and then take so long to send the head of a request.
+    pub fn new(slowest_head: Duration) -> Self {
+        let longest_idle = u32::try_from((KEEP_ALIVE + slowest_head).as_secs()).unwrap_or(u32::MAX / 2);
+        Self { all: Arc::default(), longest_idle }
+    }
 
     /// Takes note of a new connection. `data` is what its requests find of it.
     pub fn add(&self, connection: &dyn Any, data: &mut Extensions) {
@@ -86,7 +93,9 @@ impl Connections {
             due.tick().await;
             // New ones need not wait for all others to be looked at.
             let mut watched = mem::take(&mut *self.lock());
-            watched.retain(|connection| connection.upgrade().inspect(|connection| connection.tick()).is_some());
+            watched.retain(|connection| {
+                connection.upgrade().inspect(|connection| connection.tick(self.longest_idle)).is_some()
+            });
             let mut added = self.lock();
             watched.append(&mut added);
             *added = watched;
@@ -94,21 +103,21 @@ impl Connections {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<Connection>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Connection {
     const BUSY: u32 = u32::MAX;
 
-    fn tick(&self) {
+    fn tick(&self, longest_idle: u32) {
         let one_more = |idle| (idle != Self::BUSY).then(|| idle + 1);
         let before = self.idle.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
         let end = match before {
             // For actix it is a phone that will ask for nothing more: it sends what is left to be sent, and closes.
-            Ok(Connections::LONGEST_IDLE) => Shutdown::Read,
+            Ok(idle) if idle == longest_idle => Shutdown::Read,
             // From here on the kernel resets whoever still sends, and nobody can be slow in taking an answer.
-            Ok(Connections::LONGEST_FAREWELL) => Shutdown::Both,
+            Ok(idle) if idle == longest_idle + Connections::FAREWELL => Shutdown::Both,
             _ => return,
         };
         // Fails if the phone has gone already.

@@ -46,7 +46,7 @@ use crate::store::Store;
 pub use access::Access;
 pub use admission::Capacity;
 use admission::{Admission, Admitted};
-pub use connections::{Connections, KEEP_ALIVE, SLOWEST_HEAD};
+pub use connections::{Connections, KEEP_ALIVE};
 pub use cors::{Origins, cors};
 pub use envelope::{envelope, gate};
 use error::ApiError;
