@@ -1,5 +1,5 @@
 //! A crowd that asks for nothing, or never comes to an end, on more connections than the server takes: each of them is
-//! ended in time, and another shop's phone is served all the while.
+//! ended in time, another shop's phone is served all the while, and what they do not read takes no memory.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Connection, Phone, Server, Setup, random_hex};
+use crate::harness::{Connection, Phone, Server, Setup, eventually, random_hex};
 
 /// How long another shop's phone may wait for its answer. The connections before its own have six seconds each.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -98,4 +98,39 @@ fn hold(phone: &Phone, first: &str, more: &[u8], over: &AtomicBool) {
         thread::sleep(Duration::from_millis(100));
         let _ = line.try_send(more);
     }
+}
+
+/// Strangers who ask for the largest answers that need no token, and read none of them.
+const READERS: usize = 100;
+/// What each may take of the server's memory, in bytes: far less than such an answer.
+const EACH_TAKES: usize = 400 << 10;
+
+#[test]
+fn answers_that_nobody_reads_take_little_memory() {
+    let server = Server::start_ready(&Setup::embedded());
+    let phone = Phone::new(&server);
+    // More than the kernel takes off the server's hands.
+    let asks = "GET /api-docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: server\r\n\r\n".repeat(6);
+    let before = memory(&server);
+    let readers: Vec<_> = (0..READERS)
+        .map(|_| {
+            let mut line = Connection::open(&phone);
+            line.send(asks.as_bytes());
+            line
+        })
+        .collect();
+    eventually("all are answered", PATIENCE, || readers.iter().all(Connection::has_answer).then_some(()));
+    // So much was not answered at once.
+    for _ in 0..20 {
+        phone.pull().expect_ok();
+    }
+    let taken = memory(&server).saturating_sub(before);
+    assert!(taken < READERS * EACH_TAKES, "{taken} bytes");
+}
+
+/// What a server takes of the machine's memory, in bytes.
+fn memory(server: &Server) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB")?.trim().parse().ok());
+    resident.map(|kilobytes: usize| kilobytes << 10).unwrap()
 }
