@@ -1,6 +1,7 @@
 //! Headers that every answer carries, so that a browser which gets hold of one makes nothing else of it.
 //!
-//! `Strict-Transport-Security` is for the proxy that speaks TLS.
+//! `Strict-Transport-Security` is for the proxy that speaks TLS. What actix answers before there is a request (400, 408,
+//! 431) it writes by itself, without a body and past every middleware (`h1/dispatcher.rs` of actix-http 3).
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
