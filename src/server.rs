@@ -136,11 +136,13 @@ async fn start(config: Config, keys: Keys) -> Result<(), ServeError> {
     let server = HttpServer::new(move || {
         actix_web::App::new()
             .app_data(data.clone())
+            .wrap(from_fn(http::gate))
             .wrap(http::cors(&origins))
             .wrap(from_fn(http::envelope))
             .configure(http::routes)
     });
-    let connections = Connections::default();
+    let slowest_head = Duration::from_secs(config.http.head_seconds as u64);
+    let connections = Connections::new(slowest_head);
     let _watching = AbortOnDropHandle::new(Handle::current().spawn(connections.clone().watch()));
     let server = server.on_connect(move |connection, data| {
         connections.add(connection, data);
@@ -156,7 +158,7 @@ async fn start(config: Config, keys: Keys) -> Result<(), ServeError> {
         // has acknowledged those before it: 40 ms.
         .tcp_nodelay(true)
         .keep_alive(http::KEEP_ALIVE)
-        .client_request_timeout(http::SLOWEST_HEAD)
+        .client_request_timeout(slowest_head)
         .shutdown_timeout(LAST_BYTES.as_secs())
         .listen(listener)?
         .disable_signals()

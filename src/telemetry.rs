@@ -1,6 +1,7 @@
 //! Logging, to standard error; and where spans go besides.
 
 use std::io::IsTerminal;
+use std::panic;
 
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -20,6 +21,7 @@ pub struct Telemetry {
 /// # Errors
 /// `LOG` is no filter, or spans cannot be sent to where they should be.
 pub fn start(config: &Config) -> Result<Telemetry, ConfigError> {
+    tell_of_panics();
     let filter = EnvFilter::builder().parse(quiet(&config.log));
     let filter = filter.map_err(|e| ConfigError(format!("LOG is invalid: {e}")))?;
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
@@ -49,6 +51,15 @@ impl Telemetry {
         #[cfg(feature = "otel")]
         self.export.into_iter().for_each(crate::otel::Export::finish);
     }
+}
+
+/// Tells where the program panicked, and why if the program says so in fixed words: a text that was put together may hold
+/// anything of a request.
+fn tell_of_panics() {
+    panic::set_hook(Box::new(|panicked| {
+        let (at, why) = (panicked.location().map(ToString::to_string), panicked.payload().downcast_ref::<&str>());
+        tracing::error!(at, why, "the program panicked");
+    }));
 }
 
 /// Leaves out what actix says of requests that are not HTTP, at the level of errors: any stranger could fill the

@@ -95,9 +95,19 @@ impl Problems {
         (!found.is_empty()).then_some(Self(found))
     }
 
+    /// The first one.
+    pub fn first(&self) -> &Problem {
+        &self.0[0]
+    }
+
     /// The text of the first one.
     pub fn message(&self) -> &str {
-        &self.0[0].message
+        &self.first().message
+    }
+
+    /// How many are told.
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// As `errors` of the answer.
@@ -106,11 +116,22 @@ impl Problems {
     }
 }
 
+/// Why bytes are no JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MalformedJson {
+    /// What is wrong and where. It may quote a member's name.
+    pub detail: String,
+    /// Where, counted from 1.
+    pub line: usize,
+    /// Where in the line, counted from 1.
+    pub column: usize,
+}
+
 /// Why bytes are no batch, decided from the request alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Invalid {
-    /// Not JSON; the text says where.
-    Json(String),
+    /// Not JSON.
+    Json(MalformedJson),
     /// `clientId` in the body is not the token's.
     ForeignClient,
     /// More operations than one batch may have.

@@ -22,7 +22,7 @@ pub use bounds::{Bounds, Characters};
 pub use fingerprint::Fingerprint;
 pub use footprint::reading_footprint;
 pub use inquiry::Inquiry;
-pub use invalid::{Invalid, Problem, ProblemCode, Problems};
+pub use invalid::{Invalid, MalformedJson, Problem, ProblemCode, Problems};
 pub use invoice::{LineProduct, NewInvoice, NewLine, complete_totals};
 pub use item::{ItemDelete, ItemUpdate, NewItem};
 pub use names::{Alias, Target};
@@ -159,7 +159,9 @@ fn read_body(body: &[u8], client: &ClientId, max_operations: usize) -> Result<Va
 
 fn read_json(body: &[u8], max_operations: usize) -> Result<Value, Invalid> {
     json::parse(body, json::most_values(max_operations)).map_err(|error| match error {
-        JsonError::Malformed(error) => Invalid::Json(error.to_string()),
+        JsonError::Malformed(error) => {
+            Invalid::Json(MalformedJson { line: error.line(), column: error.column(), detail: error.to_string() })
+        }
         JsonError::TooMany => Invalid::TooManyOperations { limit: max_operations },
     })
 }

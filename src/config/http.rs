@@ -22,6 +22,10 @@ pub struct HttpConfig {
     #[arg(long, env = "RATE_LIMIT_BURST", default_value_t = 0, value_parser = value_parser!(u32).range(..=100_000))]
     pub rate_limit_burst: u32,
 
+    /// Seconds that a phone may take to send the head of a request
+    #[arg(long, env = "HEAD_SECONDS", default_value_t = 10, value_parser = SECONDS)]
+    pub head_seconds: usize,
+
     /// Seconds that a phone may take to send a body
     #[arg(long, env = "BODY_SECONDS", default_value_t = 300, value_parser = SECONDS)]
     pub body_seconds: usize,

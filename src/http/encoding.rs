@@ -95,6 +95,7 @@ impl Coding {
         match self {
             Self::Identity => read(body, limit, reserve, malformed),
             Self::Gzip => read(flate2::read::MultiGzDecoder::new(body), limit, reserve, malformed),
+            Self::Brotli if brotli_has_a_large_window(body) => Err(ApiError::MalformedEncoding("br")),
             Self::Brotli => read(brotli::Decompressor::new(body, 4096), limit, reserve, malformed),
             Self::Zstd if zstd_states_more_than(body, limit) => Err(ApiError::PayloadTooLarge { limit }),
             Self::Zstd => read(zstd_decoder(body, limit).map_err(malformed)?, limit, reserve, malformed),
@@ -209,6 +210,12 @@ fn read(
 /// Whether the frame itself says that it is too large.
 fn zstd_states_more_than(body: &[u8], limit: usize) -> bool {
     zstd::zstd_safe::get_frame_content_size(body).ok().flatten().is_some_and(|size| size > limit as u64)
+}
+
+/// Whether it begins as a "large window brotli" does, in bits that RFC 7932 (9.1) has no meaning for. The decoder would
+/// take a window of up to 1 GiB for it, however little it unpacks to.
+fn brotli_has_a_large_window(body: &[u8]) -> bool {
+    body.first().is_some_and(|first| first & 0x7f == 0x11)
 }
 
 /// A frame of one segment has a window of its whole content, so windows up to the limit are taken, and in any case

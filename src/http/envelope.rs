@@ -1,8 +1,9 @@
 //! What is around every request: its id, what is told of it, and the envelope of its errors.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix_web::body::{BodySize, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method};
@@ -20,8 +21,11 @@ use crate::metrics::Route;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Gives a request its id and every error its JSON body, takes note of what comes of it, and refuses requests when
-/// the server is about to stop.
+/// From here on it is worth a question to the kernel whether the phone still waits: those that hang up have lost their
+/// patience.
+const LONG: Duration = Duration::from_secs(1);
+
+/// Gives a request its id and every error its JSON body, and takes note of what comes of it.
 ///
 /// # Errors
 /// None of ours: the routes turn errors into answers, which get their bodies here.
@@ -34,20 +38,15 @@ pub async fn envelope(
     let span = trace.span().clone();
     async move {
         let app = request.app_data::<web::Data<App>>().expect("the app is registered with its routes").clone();
-        let (mut response, error) = match app.begin() {
-            Some(_in_flight) => {
-                let response = next.call(request).await?;
-                match response.response().error().map(ApiError::from) {
-                    Some(error) => {
-                        let said = response.headers().clone();
-                        let mut response = response.into_response(error.respond(trace.id()));
-                        cors::keep(&said, response.headers_mut());
-                        (response, Some(error))
-                    }
-                    None => (response.map_into_boxed_body(), None),
-                }
+        let response = next.call(request).await?;
+        let (mut response, error) = match response.response().error().map(ApiError::from) {
+            Some(error) => {
+                let said = response.headers().clone();
+                let mut response = response.into_response(error.respond(trace.id()));
+                cors::keep(&said, response.headers_mut());
+                (response, Some(error))
             }
-            None => (request.into_response(ApiError::Stopping.respond(trace.id())), Some(ApiError::Stopping)),
+            None => (response.map_into_boxed_body(), None),
         };
         if app.is_stopping() {
             // So that the phone's next request finds another server, or this one when it is back.
@@ -57,8 +56,7 @@ pub async fn envelope(
             let allowance = response.request().extensions().get::<Allowance>().copied();
             allowance.inspect(|allowance| allowance.tell(response.headers_mut()));
         }
-        let of_a_client = response.request().path().starts_with("/api/");
-        manners::put(of_a_client, response.headers_mut());
+        manners::put(response.headers_mut());
         let value = HeaderValue::from_str(trace.id()).unwrap_or(HeaderValue::from_static("unprintable"));
         response.headers_mut().insert(REQUEST_ID, value);
         let length = match response.response().body().size() {
@@ -66,11 +64,31 @@ pub async fn envelope(
             BodySize::Sized(length) => Some(length),
             BodySize::Stream => None,
         };
+        let may_be_abandoned = trace.age() >= LONG || matches!(error, Some(ApiError::BrokenBody));
         trace.answered(response.status().as_u16(), length, error);
+        if may_be_abandoned && in_flight.as_ref().is_some_and(InFlight::is_abandoned) {
+            trace.abandoned();
+        }
         Ok(response.map_body(|_, body| Answer::new(body, in_flight)))
     }
     .instrument(span)
     .await
+}
+
+/// Lets requests through until the server is about to stop, and waits for those in flight with that. It stands within
+/// [`cors`](super::cors), so that a page may read the refusal.
+///
+/// # Errors
+/// None of ours.
+pub async fn gate(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let app = request.app_data::<web::Data<App>>().expect("the app is registered with its routes");
+    match app.begin() {
+        Some(_in_flight) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
+        None => Ok(request.error_response(ApiError::Stopping)),
+    }
 }
 
 /// Begins to take note of a request. Its routes find the [`Trace`] in its extensions.

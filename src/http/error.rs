@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::batch::{Invalid, Problem, Problems};
+use crate::batch::{Invalid, MalformedJson, Problem, Problems};
 use crate::plan::Reject;
 use crate::store::{ExecuteError, StoreError};
 
@@ -46,8 +46,8 @@ pub enum ApiError {
     BrokenBody,
     /// The body is not of the coding that it is said to be of.
     MalformedEncoding(&'static str),
-    /// The body is not JSON; the text says where.
-    MalformedJson(String),
+    /// The body is not JSON.
+    MalformedJson(MalformedJson),
     /// The body is no batch.
     InvalidBatch(Problems),
     /// The idempotency key is none; the text says why.
@@ -159,6 +159,14 @@ impl ApiError {
         }
     }
 
+    /// The problems with the batch, if those are what is wrong.
+    pub fn problems(&self) -> Option<&Problems> {
+        match self {
+            Self::InvalidBatch(problems) | Self::Rejected(problems) => Some(problems),
+            _ => None,
+        }
+    }
+
     /// The code of the error, as phones read it.
     pub fn code(&self) -> &'static str {
         self.face().code
@@ -215,8 +223,8 @@ impl ApiError {
             Self::MalformedEncoding(coding) => {
                 (StatusCode::BAD_REQUEST, "malformed_json", format!("The body is not valid {coding}"))
             }
-            Self::MalformedJson(detail) => {
-                (StatusCode::BAD_REQUEST, "malformed_json", format!("The body is not valid JSON: {detail}"))
+            Self::MalformedJson(why) => {
+                (StatusCode::BAD_REQUEST, "malformed_json", format!("The body is not valid JSON: {}", why.detail))
             }
             Self::InvalidBatch(problems) => (StatusCode::BAD_REQUEST, "invalid_batch", problems.message().into()),
             Self::KeyInvalid(reason) => (StatusCode::BAD_REQUEST, "idempotency_key_invalid", (*reason).into()),
@@ -270,10 +278,7 @@ impl ApiError {
     }
 
     fn errors(&self) -> Value {
-        match self {
-            Self::InvalidBatch(problems) | Self::Rejected(problems) => problems.to_json(),
-            _ => json!([]),
-        }
+        self.problems().map_or_else(|| json!([]), Problems::to_json)
     }
 }
 
@@ -316,7 +321,7 @@ impl From<&actix_web::Error> for ApiError {
 impl From<Invalid> for ApiError {
     fn from(invalid: Invalid) -> Self {
         match invalid {
-            Invalid::Json(detail) => Self::MalformedJson(detail),
+            Invalid::Json(why) => Self::MalformedJson(why),
             Invalid::ForeignClient => Self::ClientMismatch,
             Invalid::TooManyOperations { limit } => Self::TooManyOperations { limit },
             Invalid::Shape(problems) => Self::InvalidBatch(problems),

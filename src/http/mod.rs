@@ -13,6 +13,7 @@ mod data;
 mod encoding;
 mod envelope;
 mod error;
+mod fault;
 mod health;
 mod idempotency;
 mod limits;
@@ -46,10 +47,10 @@ use crate::store::Store;
 pub use access::Access;
 pub use admission::Capacity;
 use admission::{Admission, Admitted};
-pub use connections::{Connections, KEEP_ALIVE, SLOWEST_HEAD};
+pub use connections::{Connections, KEEP_ALIVE};
 use copies::Copies;
 pub use cors::{Origins, cors};
-pub use envelope::envelope;
+pub use envelope::{envelope, gate};
 use error::ApiError;
 use idempotency::Replays;
 pub use rate::Rate;
@@ -166,7 +167,7 @@ impl App {
     /// Runs work on the main runtime, to its end, whatever becomes of the request.
     async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, ApiError> {
         let task = self.tasks.spawn_on(work.in_current_span(), &self.runtime);
-        task.await.map_err(|e| ApiError::Internal(format!("a task failed: {e}")))
+        task.await.map_err(|_| ApiError::Internal("a task failed".to_owned()))
     }
 
     /// Runs a computation that would hold up a worker, when it is its client's turn.
@@ -183,7 +184,7 @@ impl App {
             work()
         };
         let task = self.tasks.spawn_blocking_on(work, &self.runtime);
-        task.await.map_err(|e| ApiError::Internal(format!("a computation failed: {e}")))
+        task.await.map_err(|_| ApiError::Internal("a computation failed".to_owned()))
     }
 
     /// Reads a body as JSON with a function that is given it and the most operations, within the request's memory.

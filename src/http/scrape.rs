@@ -43,7 +43,7 @@ impl Scrapes {
                 .wrap(from_fn(in_flight))
                 .service(metrics)
         };
-        let connections = Connections::default();
+        let connections = Connections::new(Self::SLOWEST_HEAD);
         let watching = connections.clone().watch();
         let server = HttpServer::new(routes)
             .on_connect(move |connection, data| connections.add(connection, data))

@@ -1,7 +1,5 @@
 //! Answers that are sent while they are read.
 
-use std::time::Duration;
-
 use actix_web::body::{BodyStream, BoxBody, MessageBody};
 use actix_web::web::Bytes;
 use futures_util::{StreamExt, stream};
@@ -11,6 +9,7 @@ use tracing::Instrument;
 
 use super::App;
 use super::admission::Admitted;
+use super::connections::LONGEST_ANSWER;
 use super::encoding::{Coding, Encoder};
 use super::error::ApiError;
 use crate::store::{DataStream, StoreError};
@@ -19,8 +18,6 @@ use crate::store::{DataStream, StoreError};
 const PIECE: usize = 64 << 10;
 /// Pieces that wait for the phone.
 const WAITING: usize = 2;
-/// How long it may take to send all: what is sent keeps a snapshot alive, and with it what others have changed since.
-const LONGEST_ANSWER: Duration = Duration::from_secs(600);
 
 /// The body of an answer whose dataset is read as fast as the phone takes it. If that fails in the middle, the
 /// body breaks off, which HTTP tells from its end.

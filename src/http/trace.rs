@@ -1,6 +1,7 @@
 //! What is told of a request when it is done: one line in the log, and the fields of its span.
 //!
-//! No bodies, no tokens, no amounts. What a stranger chose (the idempotency key) is quoted and cut.
+//! No bodies, no tokens, no amounts: of a body that was refused, where and how it is wrong (`fault`), and not a word of
+//! it. What a stranger chose (the idempotency key) is quoted and cut.
 
 use std::future::Future;
 use std::sync::OnceLock;
@@ -11,6 +12,7 @@ use tracing::field::Empty;
 use tracing::{Level, Span};
 
 use super::error::ApiError;
+use super::fault::Fault;
 use crate::metrics::{self, Labels, Phase, Replay, Route};
 use crate::model::{ClientId, IdempotencyKey, Revision};
 
@@ -66,6 +68,9 @@ macro_rules! span {
             batch.replayed = Empty,
             http.response.status_code = Empty,
             error.type = Empty,
+            problem.at = Empty,
+            problem.code = Empty,
+            problem.count = Empty,
             http.request.body.size = Empty,
             http.response.body.size = Empty,
             time.read_ms = Empty,
@@ -177,6 +182,16 @@ impl Trace {
         let _ = self.answer.set(Answered { status, after, length, error });
     }
 
+    /// How long ago it began.
+    pub fn age(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Nobody waits for its answer any more.
+    pub fn abandoned(&self) {
+        metrics::HANGUPS.count(self.route);
+    }
+
     fn spent(&self, phase: Phase, time: Duration) {
         metrics::PHASES.took(phase, time);
         let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -213,14 +228,14 @@ impl Trace {
         }
     }
 
-    /// What went wrong: for the log, if there is more to say than for the phone.
-    fn error(&self) -> Option<String> {
-        let error = self.answer.get()?.error.as_ref()?;
-        Some(error.inside().map_or_else(|| error.to_string(), str::to_owned))
+    /// What went wrong inside. What the phone was told may hold its own words, which are not for the log.
+    fn error(&self) -> Option<&str> {
+        self.answer.get()?.error.as_ref()?.inside()
     }
 
     fn describe(&self, span: &Span) {
         let (answer, refusal) = (self.answer.get(), self.answer.get().and_then(|answer| answer.error.as_ref()));
+        let fault = refusal.and_then(Fault::of);
         let key = self.key.get().map(|key| &key.as_str()[..key.as_str().len().min(MOST_OF_A_KEY)]);
         tracing::record_all!(
             span,
@@ -231,6 +246,9 @@ impl Trace {
             batch.replayed = self.replay.get().map(|how| how.text()),
             http.response.status_code = answer.map(|answer| answer.status),
             error.type = refusal.map(ApiError::code),
+            problem.at = fault.as_ref().map(|fault| fault.at.as_str()),
+            problem.code = fault.as_ref().and_then(|fault| fault.code),
+            problem.count = fault.as_ref().map(|fault| fault.count),
             http.request.body.size = self.received.get(),
             http.response.body.size = answer.and_then(|answer| answer.length),
             time.read_ms = self.time(Phase::Read),
@@ -248,6 +266,9 @@ impl Trace {
 /// Tells what came of the request.
 impl Drop for Trace {
     fn drop(&mut self) {
+        if self.answer.get().is_none() {
+            self.abandoned();
+        }
         let (level, what) = self.verdict();
         let is_logged = match level {
             Level::ERROR => true,

@@ -39,6 +39,8 @@ declare! {
         "Time from a request's head to the beginning of its answer";
     REJECTS: Counter<Code> = "viveka_rejects_total",
         "Requests that were answered with an error, by its code";
+    HANGUPS: Counter<Route> = "viveka_hangups_total",
+        "Requests whose phone hung up before the answer, by route";
     PHASES: Histogram<Phase> [SECONDS] = "viveka_phase_duration_seconds",
         "Time that requests spent in each part of the work";
     BATCH_OPERATIONS: Histogram<()> [OPERATIONS] = "viveka_batch_operations",

@@ -5,11 +5,11 @@ use bson::oid::ObjectId;
 use super::Receipt;
 use crate::batch::{Problem, ProblemCode, Problems};
 
-/// The records say no. Nothing was written.
+/// The records say no. Nothing was written. As text it is for the log, and holds no word of the phone's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reject {
     /// Records are missing, or balances too small.
-    #[error("batch rejected: {}", .0.message())]
+    #[error("batch rejected at {:?}", .0.first().path)]
     Problems(Problems),
     /// The key was committed with another payload.
     #[error("idempotency key was used for another payload")]

@@ -141,9 +141,11 @@ pub(super) fn in_name_order(mut change: Change<RawDocumentBuf>) -> Result<Change
     Ok(change)
 }
 
-/// Any of our own types from the bytes of a document.
+/// Any of our own types from the bytes of a document. The decoder's own words would quote what it does not like, so they
+/// are neither shown nor logged.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
-    bson::deserialize_from_slice(bytes).map_err(|e| StoreError::Internal(e.to_string()))
+    let unreadable = || format!("a stored {} is unreadable", std::any::type_name::<T>());
+    bson::deserialize_from_slice(bytes).map_err(|_| StoreError::Internal(unreadable()))
 }
 
 fn change<F: Fields>(client: &ClientId, revision: Revision, write: &Write) -> Result<Change<F>, StoreError> {

@@ -26,6 +26,7 @@ mod otel;
 mod outage;
 mod overload;
 mod properties;
+mod silence;
 mod start;
 mod stop;
 mod tools;

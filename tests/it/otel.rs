@@ -75,6 +75,7 @@ fn a_collector_gets_the_span_of_a_request_as_a_part_of_its_trace() {
     let batch = json!({"item": {"create": [{"name": "private name", "price": 1}]}});
     phone.send(sync.header("X-Request-Id", "traced-1").header("X-Idempotency-Key", "monday").json(&batch)).expect_ok();
     phone.pull().expect_ok();
+    phone.sync(&json!({"item": {"delete": ["private name"]}})).expect_error(422, "batch_rejected");
     // What has not been sent yet is sent at the end.
     assert_eq!(server.terminate(), 0);
 
@@ -82,7 +83,16 @@ fn a_collector_gets_the_span_of_a_request_as_a_part_of_its_trace() {
         assert!(collector.has(&hex(id)), "{id}");
     }
     let client = phone.client.as_str();
-    for text in ["POST /api/sync", "viveka-sync", "traced-1", "monday", client, "batch.revision", "time.execute_ms"] {
+    for text in [
+        "POST /api/sync",
+        "viveka-sync",
+        "traced-1",
+        "monday",
+        client,
+        "item.delete[0]",
+        "batch.revision",
+        "time.execute_ms",
+    ] {
         assert!(collector.has(text.as_bytes()), "{text}");
     }
     for private in ["private name", phone.token.as_str(), TEST_SECRET] {

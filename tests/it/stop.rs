@@ -6,7 +6,7 @@ use crate::harness::{Answer, Connection, Phone, Request, Server, Setup};
 
 #[test]
 fn a_stop_finishes_what_is_in_flight_and_refuses_the_rest() {
-    let setup = Setup::embedded();
+    let setup = Setup::embedded().env("CORS_ORIGINS", PAGE);
     let mut server = Server::start(&setup);
     let phone = Phone::new(&server);
     let batch = json!({"item": {"create": [{"name": "Tea", "price": 1}]}}).to_string();
@@ -25,6 +25,8 @@ fn a_stop_finishes_what_is_in_flight_and_refuses_the_rest() {
     assert_refused(&phone.sync_with_key(&json!({"item": {"create": [{"name": "Late", "price": 1}]}}), "late"));
     assert_refused(&phone.send(Request::new("GET", "/api/health").without_token()));
 
+    assert_readable_by_a_page(&phone);
+
     in_flight.send(batch.as_bytes());
     let (head, body) = in_flight.answer();
     assert!(head.starts_with("http/1.1 200") && head.contains("\nconnection: close"), "{head}");
@@ -36,6 +38,27 @@ fn a_stop_finishes_what_is_in_flight_and_refuses_the_rest() {
     let answer = Phone::of(&server, &phone.client).pull().expect_ok();
     let items = answer["data"]["items"].as_array().unwrap();
     assert_eq!((items.len(), &items[0]["name"]), (1, &json!("Tea")), "the late one was not applied");
+}
+
+/// A web page that may call the API.
+const PAGE: &str = "https://shop.example";
+
+/// A browser lets the page see that the server is stopping, as it does with any other answer.
+#[track_caller]
+fn assert_readable_by_a_page(phone: &Phone) {
+    let refused = phone.send(Request::sync().header("Origin", PAGE));
+    assert_refused(&refused);
+    let exposed = refused.header("Access-Control-Expose-Headers").unwrap();
+    assert!(exposed.contains("retry-after"), "{exposed}");
+    for (name, value) in [("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store")] {
+        assert_eq!(refused.header(name).as_deref(), Some(value), "{name}");
+    }
+    let preflight = Request::new("OPTIONS", "/api/sync").without_token().header("Origin", PAGE);
+    let allowed = phone.send(preflight.header("Access-Control-Request-Method", "POST"));
+    assert_eq!((allowed.status, allowed.header("Connection").as_deref()), (200, Some("close")));
+    for answer in [refused, allowed] {
+        assert_eq!(answer.header("Access-Control-Allow-Origin").as_deref(), Some(PAGE));
+    }
 }
 
 #[test]

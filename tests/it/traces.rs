@@ -121,10 +121,9 @@ fn neither_format_tells_what_is_private_or_can_be_forged() {
         let shown = format!("\"k\\\"}}:ERROR{}\"", "x".repeat(64 - 9));
         assert!(line.contains(&shown), "{line}");
         let line = server.wait_for_log(|line| line.contains("forged-2") && line.contains("time.answer_ms"));
-        assert!(line.contains("\\n2026") && !line.contains('\u{1b}'), "{line}");
+        assert!(line.contains("item.delete[0]"), "{line}");
         let log = server.log();
-        assert!(!log.iter().any(|line| line.starts_with("2026-11-21T00:00:00Z")), "{log:#?}");
-        for private in ["private name", "98765", &phone.token, TEST_SECRET] {
+        for private in ["private name", "98765", "ERROR forged", "\u{1b}", &phone.token, TEST_SECRET] {
             assert!(!log.iter().any(|line| line.contains(private)), "{private} is in the log");
         }
     }

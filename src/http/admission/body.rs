@@ -1,4 +1,4 @@
-//! The body of an answer, which holds its request's place and memory until it is sent.
+//! The body of an answer, which holds what it must until it is sent: its request's place and memory.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -8,29 +8,27 @@ use std::task::{Context, Poll};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::web::Bytes;
 
-use super::Admitted;
-
 /// Bytes that are handed out piece by piece, as fast as the phone takes them, so that what waits to be
-/// sent is here and counted, and not in a connection's buffer.
+/// sent is here and counted, or shared by all who are sent it, and not in a connection's buffer.
 #[derive(Debug)]
-pub struct HeldBody {
+pub struct HeldBody<H> {
     pieces: VecDeque<Bytes>,
     left: u64,
-    _held_by: Admitted,
+    _held: H,
 }
 
-impl HeldBody {
+impl<H> HeldBody<H> {
     const PIECE: usize = 32 << 10;
 
-    /// The body of the answer to this request.
-    pub fn new(pieces: impl IntoIterator<Item = Bytes>, admitted: Admitted) -> Self {
+    /// A body that holds this: the request that it answers, or nothing.
+    pub fn new(pieces: impl IntoIterator<Item = Bytes>, held: H) -> Self {
         let pieces: VecDeque<_> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
         let left = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self { pieces, left, _held_by: admitted }
+        Self { pieces, left, _held: held }
     }
 }
 
-impl MessageBody for HeldBody {
+impl<H: Unpin> MessageBody for HeldBody<H> {
     type Error = Infallible;
 
     fn size(&self) -> BodySize {

@@ -9,7 +9,7 @@ use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::{ContentBuilder, Ref, Response};
 
 use super::operation::{no_body, with_headers};
-use crate::batch::{Problem, ProblemCode, Problems};
+use crate::batch::{MalformedJson, Problem, ProblemCode, Problems};
 use crate::http::Limits;
 use crate::http::error::{ApiError, Envelope};
 
@@ -63,7 +63,11 @@ fn each(limits: &Limits) -> Vec<ApiError> {
         Problems::one(Problem { path: path.to_owned(), code, message: message.to_owned() })
     };
     vec![
-        ApiError::MalformedJson("expected value at line 1 column 22".to_owned()),
+        ApiError::MalformedJson(MalformedJson {
+            detail: "expected value at line 1 column 22".to_owned(),
+            line: 1,
+            column: 22,
+        }),
         ApiError::InvalidBatch(problem(
             "/item/create/0/name",
             ProblemCode::Missing,

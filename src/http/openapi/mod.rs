@@ -19,6 +19,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, Info, License, OpenApi, OpenApiBuilder, PathsBuilder, Server};
 use utoipa_swagger_ui::Config;
 
+use super::admission::HeldBody;
 use super::error::ApiError;
 use super::{App, Limits, get};
 
@@ -134,7 +135,8 @@ fn answer(headers: &HeaderMap, content_type: &str, etag: &str, body: Bytes) -> H
     if known {
         describe(HttpResponse::NotModified()).finish()
     } else {
-        describe(HttpResponse::Ok()).content_type(content_type).body(body)
+        // As one piece it would be copied for each connection, and a stranger who reads nothing would hold that.
+        describe(HttpResponse::Ok()).content_type(content_type).body(HeldBody::new([body], ()))
     }
 }
 

@@ -207,7 +207,7 @@ impl Reader {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(StoreError::Internal(e.to_string())))
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(StoreError::Internal("a task failed".to_owned())))
 }
 
 /// A failure of redb in the store's terms: what the file system did is for a retry once the file is open

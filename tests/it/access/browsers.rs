@@ -122,6 +122,10 @@ fn every_answer_carries_the_security_headers() {
         (Request::sync().without_token(), 401, "no-store"),
         (Request::new("GET", "/api/nothing"), 404, "no-store"),
         (Request::new("PUT", "/api/sync"), 405, "no-store"),
+        // The same routes, spelled otherwise.
+        (Request::new("POST", "/%61pi/%73ync"), 200, "no-store"),
+        (Request::new("GET", "/%61pi/sync/data"), 200, "private, no-cache"),
+        (Request::new("POST", "/%61pi/sync").without_token(), 401, "no-store"),
     ] {
         let answer = phone.send(request);
         assert_eq!(answer.status, status);

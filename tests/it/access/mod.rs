@@ -2,6 +2,7 @@
 //! origins, how many requests a client may make, how slowly, and what holds a connection.
 
 mod browsers;
+mod flood;
 mod idle;
 mod issuer;
 mod key_server;

@@ -767,6 +767,19 @@ fn bodies_that_unfold_in_memory_are_refused_or_read_within_bounded_memory() {
 }
 
 #[test]
+fn a_brotli_body_may_not_ask_for_a_large_window() {
+    let server = Server::start(&Setup::embedded());
+    let phone = Phone::new(&server);
+    // `{` and `}`, each in a block of its own, and the end; by the first two bytes in a window of 2^30 bytes.
+    let body = [0x11, 0x1e, 0x00, 0x00, 0x02, 0x7b, 0x00, 0x00, 0x08, 0x7d, 0x03];
+    for _ in 0..8 {
+        refuse(&phone, coded("br", body.to_vec()), 400, "malformed_json");
+    }
+    let peak = peak_memory(&server);
+    assert!(peak < MOST_MEMORY, "{peak} MB");
+}
+
+#[test]
 fn a_zstd_body_may_not_ask_for_a_large_window() {
     let server = Server::start(&Setup::embedded());
     let phone = Phone::new(&server);

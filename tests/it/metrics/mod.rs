@@ -1,6 +1,7 @@
 //! Metrics as Prometheus would read them, while requests come.
 
 mod exposition;
+mod hangups;
 mod ops;
 
 use std::collections::{BTreeMap, BTreeSet};
