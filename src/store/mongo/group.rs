@@ -66,9 +66,10 @@ struct Caller {
 }
 
 impl GroupCommit {
-    /// The most groups at once, and how many batches have to wait for one more to begin.
+    /// The most groups at once, and how many batches have to wait for a second one to begin; for each further one it is
+    /// twice as many.
     const MOST_GROUPS: usize = 4;
-    const ENOUGH: usize = 4;
+    const ENOUGH: usize = 2;
     /// The most batches of a group, and the most records that they write together.
     const MOST_BATCHES: usize = 16;
     const MOST_RECORDS: usize = 1000;
@@ -116,8 +117,8 @@ impl GroupCommit {
     fn submit(self: &Arc<Self>, job: Job) {
         let mut waiting = self.waiting();
         waiting.jobs.push_back(job);
-        let enough = waiting.jobs.len() >= Self::ENOUGH * (waiting.starting + 1) && waiting.tasks < Self::MOST_GROUPS;
-        if waiting.tasks == 0 || enough {
+        let enough = (Self::ENOUGH << waiting.tasks.saturating_sub(1)) * (waiting.starting + 1);
+        if waiting.tasks == 0 || (waiting.tasks < Self::MOST_GROUPS && waiting.jobs.len() >= enough) {
             waiting.tasks += 1;
             waiting.starting += 1;
             self.runtime.spawn(Arc::clone(self).commit_all());
