@@ -1,6 +1,6 @@
 //! All that the file keeps of one client, read and written as it is.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bson::RawDocumentBuf;
 use bson::oid::ObjectId;
@@ -11,7 +11,7 @@ use super::super::super::StoreError;
 use super::super::super::archive::{Finding, Head, Part, Severity};
 use super::super::super::records::{Change, ChangeKind, Table};
 use super::super::failed;
-use super::{Open, Tables, WritableTables, client_key, counters, local_key, raw};
+use super::{Open, TOUCHED, Tables, WritableTables, client_key, counters, local_key, raw};
 use crate::model::{ClientId, Collection, Revision};
 
 /// Client -> the archive that its books came from.
@@ -186,19 +186,61 @@ impl<T: Open> Tables<T> {
         Ok(findings)
     }
 
+    /// Deltas are read from the log of commits: what it names must be there, and what a commit wrote must be named.
     fn commits_out_of_step(&self, client: &ClientId) -> Result<Vec<Finding>, StoreError> {
-        let (head, mut findings) = (self.head(client)?, Vec::new());
-        visit_prefix(&self.commits, &client_key(client), |key, _| {
+        let (head, mut log, mut findings) = (self.head(client)?, Log::new(), Vec::new());
+        visit_prefix(&self.commits, &client_key(client), |key, touched| {
             let revision = <[u8; 8]>::try_from(key).map(i64::from_be_bytes).unwrap_or_default();
+            let find = |why| Finding::of(Severity::Problem, client, "commits", Some(revision.to_string()), why);
             if Revision(revision) > head.revision {
                 let why = format!("the commit {revision} is logged, and the client is at revision {}", head.revision.0);
-                findings.push(Finding::of(Severity::Problem, client, "commits", Some(revision.to_string()), why));
+                findings.push(find(why));
             }
+            let (touched, cut) = touched.as_chunks::<TOUCHED>();
+            if !cut.is_empty() {
+                findings.push(find("what it wrote cannot be read".to_owned()));
+            }
+            for touched in touched {
+                if self.records.get(&[&client_key(client)[..], touched].concat()[..]).map_err(failed)?.is_none() {
+                    let [number, id @ ..] = *touched;
+                    let collection = Collection::ALL.into_iter().find(|collection| *collection as u8 == number);
+                    let collection = collection.map_or("no collection", Collection::name);
+                    let id = ObjectId::from_bytes(id);
+                    findings
+                        .push(find(format!("it is logged to have written {id} of {collection}, which is not there")));
+                }
+            }
+            log.insert(revision, touched.iter().copied().collect());
             Ok(())
         })?;
+        findings.extend(self.unlogged(client, &log)?);
+        Ok(findings)
+    }
+
+    /// Records that say they are of a commit whose log does not name them.
+    fn unlogged(&self, client: &ClientId, log: &Log) -> Result<Vec<Finding>, StoreError> {
+        let mut findings = Vec::new();
+        for collection in Collection::ALL {
+            self.visit(client, Part::Data(collection), |record| {
+                let record = raw(record)?;
+                let (Ok(revision), Ok(id)) = (record.get_i64("revision"), record.get_object_id("_id")) else {
+                    return Ok(());
+                };
+                let mut touched = [collection as u8; TOUCHED];
+                touched[1..].copy_from_slice(&id.bytes());
+                if log.get(&revision).is_some_and(|logged| !logged.contains(&touched)) {
+                    let why = format!("it is of the commit {revision}, whose log does not name it, so deltas miss it");
+                    findings.push(out_of_step(client, collection, record, why));
+                }
+                Ok(())
+            })?;
+        }
         Ok(findings)
     }
 }
+
+/// What each logged commit wrote, as the log has it. An imported client has no log of what it did before.
+type Log = HashMap<i64, HashSet<[u8; TOUCHED]>>;
 
 impl WritableTables<'_> {
     /// Writes a record as it is, with what finds it.
