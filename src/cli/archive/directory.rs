@@ -15,14 +15,13 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::encoding::Encoding;
 use crate::clock;
 use crate::model::ClientId;
 use crate::store::archive::{
     ArchiveError, ArchiveId, Books, CHUNK_BYTES, Chunk, ChunkSender, Chunks, Head, Part, Source, Sum, Sums, Tally,
-    channel, show_id,
+    channel, sha256, show_id,
 };
 
 /// Counts and digests by the names of collections.
@@ -140,17 +139,26 @@ impl Directory {
     }
 
     /// What the archive says of a client; `None` if it does not hold it.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Source`], in particular if what lies there is of another client.
     pub fn summary(&self, client: &ClientId) -> Result<Option<ClientSummary>, ArchiveError> {
         let path = self.client_directory(client).join(Self::CLIENT);
-        if !path.exists() {
+        let sealed = self.manifest.clients.as_ref().map(|clients| clients.get(&client.to_string()));
+        // What a complete archive does not name was left from another try.
+        if !path.exists() || sealed == Some(None) {
             return Ok(None);
         }
         let bytes = self.read_file(&path)?;
-        let sealed = self.manifest.clients.as_ref().and_then(|clients| clients.get(&client.to_string()));
-        if sealed.is_some_and(|sealed| *sealed != sha256(&bytes)) {
+        if sealed.flatten().is_some_and(|sealed| *sealed != sha256(&bytes)) {
             return Err(refuse(&path, "it is not the file that the manifest knows"));
         }
-        serde_json::from_slice(&bytes).map(Some).map_err(|e| refuse(&path, e))
+        let summary: ClientSummary = serde_json::from_slice(&bytes).map_err(|e| refuse(&path, e))?;
+        if summary.client != client.to_string() {
+            let why = format!("it is of client {}, and lies in the directory of client {client}", summary.client);
+            return Err(refuse(&path, why));
+        }
+        Ok(Some(summary))
     }
 
     /// Writes a client, in place of what was there of it.
@@ -186,7 +194,7 @@ impl Directory {
     }
 
     /// Reads a client's records and compares them with what the archive says of them: before the end, if they are not
-    /// the same, comes an error. `keep` says which records are passed on.
+    /// the same, or another client's, comes an error. `keep` says which records are passed on.
     pub fn read(
         &self,
         client: &ClientId,
@@ -219,6 +227,7 @@ impl Directory {
             let (mut records, mut bytes) = (Vec::new(), 0);
             while let Some(record) = self.manifest.encoding.read(&mut input).map_err(|e| refuse(&path, e))? {
                 tally.add_record(part, record.as_bytes());
+                part.check(client, &record)?;
                 if !keep(part, &record) {
                     continue;
                 }
@@ -342,10 +351,6 @@ fn pretty(value: &impl Serialize) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
     bytes.push(b'\n');
     bytes
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Says what is wrong with a file or a directory.

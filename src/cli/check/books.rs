@@ -84,6 +84,10 @@ impl Audit {
     pub fn take(&mut self, chunk: &Chunk) {
         for record in &chunk.records {
             self.records += 1;
+            if chunk.part.check(&self.client, record).is_err() {
+                let why = "it is kept with this client, and says that it is another's".to_owned();
+                self.find(Severity::Problem, chunk.part.name(), name(record), why);
+            }
             match chunk.part {
                 Part::Data(collection) => self.take_record(collection, record),
                 Part::Receipts => self.take_receipt(record),

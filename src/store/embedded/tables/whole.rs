@@ -56,6 +56,19 @@ pub(in super::super) fn visit_accounts<T: Open>(
     }
 }
 
+/// What is kept of the login service in the place of a record, if anything.
+pub(in super::super) fn account(
+    transaction: &WriteTransaction,
+    client: &ClientId,
+    part: Part,
+    record: &RawDocument,
+) -> Result<Option<RawDocumentBuf>, StoreError> {
+    let key = account_key(client, part, record)?;
+    let table = transaction.open_table(ACCOUNTS).map_err(failed)?;
+    let held = table.get(&key[..]).map_err(failed)?;
+    held.map(|held| raw(held.value()).map(RawDocument::to_owned)).transpose()
+}
+
 /// Keeps a client's record of the login service.
 pub(in super::super) fn put_account(
     transaction: &WriteTransaction,
@@ -63,11 +76,15 @@ pub(in super::super) fn put_account(
     part: Part,
     record: &RawDocument,
 ) -> Result<(), StoreError> {
-    let id = record.get_object_id("_id").map_err(|e| StoreError::Internal(e.to_string()))?;
-    let key = [&account_prefix(client, part)[..], &id.bytes()].concat();
+    let key = account_key(client, part, record)?;
     let mut table = transaction.open_table(ACCOUNTS).map_err(failed)?;
     table.insert(&key[..], record.as_bytes()).map_err(failed)?;
     Ok(())
+}
+
+fn account_key(client: &ClientId, part: Part, record: &RawDocument) -> Result<Vec<u8>, StoreError> {
+    let id = record.get_object_id("_id").map_err(|e| StoreError::Internal(e.to_string()))?;
+    Ok([&account_prefix(client, part)[..], &id.bytes()].concat())
 }
 
 fn account_prefix(client: &ClientId, part: Part) -> [u8; 13] {
@@ -97,6 +114,15 @@ impl<T: Open> Tables<T> {
     pub fn head(&self, client: &ClientId) -> Result<Head, StoreError> {
         let (revision, next_invoice) = counters(&self.clients, client)?;
         Ok(Head { revision, next_invoice })
+    }
+
+    /// Whether there is anything of a client in these tables.
+    pub fn hold_books_of(&self, client: &ClientId) -> Result<bool, StoreError> {
+        let client = client_key(client);
+        Ok(has_any(&self.records, &client)?
+            || has_any(&self.receipts, &client)?
+            || has_any(&self.local_ids, &client)?
+            || self.clients.get(&client[..]).map_err(failed)?.is_some_and(|counters| counters.value().0 != 0))
     }
 
     /// Shows each record of one part that is in these tables, in the part's order.
@@ -294,6 +320,15 @@ fn add_clients<V: redb::Value + 'static>(
         from = next.to_vec();
     }
     Ok(())
+}
+
+/// Whether a key begins with a prefix.
+fn has_any<V: redb::Value + 'static>(
+    table: &impl ReadableTable<&'static [u8], V>,
+    prefix: &[u8],
+) -> Result<bool, StoreError> {
+    let first = table.range::<&[u8]>(prefix..).map_err(failed)?.next().transpose().map_err(failed)?;
+    Ok(first.is_some_and(|(key, _)| key.value().starts_with(prefix)))
 }
 
 /// Shows what lies under the keys that begin with a prefix: the rest of each key, and its value.

@@ -146,12 +146,12 @@ async fn send(
     Ok(())
 }
 
-/// What is held of a client that is being written, which nobody else reads or writes.
+/// The books of a client that is being written, which nobody else reads or writes.
 pub(super) fn under_the_marker(db: &Database, client: &ClientId) -> Chunks {
     let (sender, records) = channel();
     let (db, client) = (db.clone(), *client);
     Handle::current().spawn(async move {
-        for part in Part::ALL {
+        for part in Part::BOOKS {
             if let Err(error) = send(&db, &client, None, part, &sender).await {
                 let _ = sender.send(Err(error)).await;
                 return;

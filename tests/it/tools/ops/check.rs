@@ -595,6 +595,24 @@ fn a_log_of_commits_that_is_not_of_the_records_is_found() {
     assert!(told.contains("it is of the commit 2, whose log does not name it"), "{told}");
 }
 
+/// In MongoDB the `clientId` is what finds a record; in the file the key is, and both must say the same.
+#[test]
+fn a_record_that_says_it_is_another_clients_is_found() {
+    let (setup, _) = shop(Engine::Embedded);
+    let place = Place::Data(Collection::Items);
+    let mut items = Held::take(Engine::Embedded, &setup, place);
+    let item = items.0.values_mut().next().unwrap();
+    item.insert("clientId", ObjectId::new());
+    items.put(Engine::Embedded, &setup, place);
+    let told = run(on(Engine::Embedded, &setup, &["check"])).expect_failure();
+    assert!(told.contains("says that it is another's"), "{told}");
+    // And it gets into no archive.
+    let directory = tempfile::tempdir().unwrap();
+    let archive = directory.path().join("archive");
+    let told = run(on(Engine::Embedded, &setup, &["export", archive.to_str().unwrap()])).expect_failure();
+    assert!(told.contains("is not this client's"), "{told}");
+}
+
 #[test]
 fn a_missing_index_is_found() {
     let (setup, _) = shop(Engine::ReplicaSet);

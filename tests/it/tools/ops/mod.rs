@@ -1,9 +1,12 @@
 //! Operations: clients that move between engines, books that are checked, and the small commands.
 
+mod accounts;
+mod again;
 mod care;
 mod check;
 mod command;
 mod interrupted;
+mod leftovers;
 mod moves;
 mod pending;
 mod refusals;
