@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use viveka_sync::cli::Cli;
+use viveka_sync::cli::{Cli, Exit, refusal};
 
 /// The system's allocator keeps what large requests have freed: each thread its own, for ever. This one
 /// gives it back, so that the memory budget bounds the process too. It is built not to ask for huge pages.
@@ -14,17 +14,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> ExitCode {
     small_pages_only();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return refuse(&error),
-    };
-    match cli.run().await {
-        Ok(code) => code,
-        Err(error) => {
+    let exit = match Cli::try_parse() {
+        Ok(cli) => cli.run().await.unwrap_or_else(|error| {
             eprintln!("error: {error}");
-            error.exit_code()
-        }
-    }
+            error.exit()
+        }),
+        Err(error) => tell(error),
+    };
+    exit.into()
 }
 
 /// Keeps the kernel from making huge pages of this process' memory where it does so unasked: each piece of
@@ -36,17 +33,16 @@ fn small_pages_only() {
 }
 
 /// A wrong setting is told in one line; help and version print as they are.
-fn refuse(error: &clap::Error) -> ExitCode {
+fn tell(error: clap::Error) -> Exit {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // Nothing can be done about a closed standard output.
             let _ = error.print();
-            ExitCode::SUCCESS
+            Exit::Good
         }
         _ => {
-            let text = error.to_string();
-            eprintln!("{}", text.lines().next().unwrap_or("error: wrong command line"));
-            ExitCode::from(2)
+            eprintln!("{}", refusal(error));
+            Exit::NotDone
         }
     }
 }

@@ -19,12 +19,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{self, Config, ConfigError};
 pub use crate::http::auth::Tokens;
-use crate::http::auth::{KeyError, Verifier};
+use crate::http::auth::{KeyError, Keys, Verifier};
 use crate::http::{self, Access, App, Capacity, Connections, Limits, Rate, Scrapes, Sessions};
 use crate::metrics::{self, Engine, Exposition, InstallError, Version};
 use crate::store::embedded::{EmbeddedStore, OpenError};
 use crate::store::mongo::{MongoOptions, MongoStore};
 use crate::store::{Store, StoreError};
+use crate::telemetry::{self, Telemetry};
 pub use keys::{SessionWish, mint, present_tokens, tokens};
 
 /// Why a server did not start or did not go on, in one line.
@@ -69,17 +70,49 @@ const LAST_BYTES: Duration = Duration::from_secs(5);
 /// The client of the token that a development start prints.
 pub const DEMO_CLIENT: &str = "64b000000000000000000001";
 
+/// Settings that a server starts with: they fit together, and the keys and files that they name can be used. What is
+/// left to the start: whether its ports are free, its store can be opened, and JWKS_URL answers.
+pub struct Prepared {
+    config: Config,
+    keys: Keys,
+    telemetry: Telemetry,
+}
+
+impl Prepared {
+    /// Checks the settings, and begins to log as they say. Nothing is made, and nobody is asked.
+    ///
+    /// # Errors
+    /// [`ServeError`], which names the setting.
+    pub async fn of(config: Config) -> Result<Self, ServeError> {
+        let telemetry = telemetry::start(&config)?;
+        config.check()?;
+        let keys = Keys::open(keys::sources(&config)?).await.map_err(|e: KeyError| ConfigError(e.to_string()))?;
+        for advice in config.advice() {
+            tracing::warn!("{advice}");
+        }
+        Ok(Self { config, keys, telemetry })
+    }
+}
+
 /// Serves until the process is told to stop. Call it on the main, multi-threaded runtime.
 ///
 /// # Errors
 /// [`ServeError`].
-pub async fn serve(config: Config) -> Result<(), ServeError> {
-    config.check()?;
+pub async fn serve(Prepared { config, keys, telemetry }: Prepared) -> Result<(), ServeError> {
+    let served = start(config, keys).await;
+    telemetry.finish();
+    served
+}
+
+async fn start(config: Config, keys: Keys) -> Result<(), ServeError> {
     let (listener, address) = listen(config.host, config.port)?;
     // Before anything is counted.
     let scrapes = listen_for_scrapes(&config)?;
-    let demo_token = if config.is_development() { tokens(&config)?.mint(DEMO_CLIENT, 30) } else { None };
-    let access = access(&config).await?;
+    let (keys, demo_token) = match keys::development_secret(&config)? {
+        Some(secret) => (keys.and_secret(&secret), tokens(&config)?.mint(DEMO_CLIENT, 30)),
+        None => (keys, None),
+    };
+    let access = access(&config, keys).await;
     let (store, unusable) = open_store(&config).await?;
     let limits = Limits {
         max_body_bytes: config.max_body_bytes,
@@ -175,15 +208,11 @@ fn give_up_on_silence(connection: &dyn std::any::Any) {
 }
 
 /// Who may come in, and how often.
-async fn access(config: &Config) -> Result<Access, ServeError> {
-    let verifier = Verifier::open(keys::sources(config)?).await;
-    let verifier = verifier.map_err(|e: KeyError| ConfigError(e.to_string()))?;
-    for advice in config.advice() {
-        tracing::warn!("{advice}");
-    }
+async fn access(config: &Config, keys: Keys) -> Access {
+    let verifier = Verifier::begin(keys).await;
     let moment = Duration::from_secs(config.auth.session_cache_seconds as u64);
     let sessions = config.auth.session_check.then(|| Sessions::new(moment));
-    Ok(Access::new(verifier, sessions, rate(config)))
+    Access::new(verifier, sessions, rate(config))
 }
 
 fn rate(config: &Config) -> Option<Rate> {

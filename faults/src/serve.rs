@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Parser};
-use viveka_sync::cli::Cli;
+use viveka_sync::cli::{Cli, Exit};
 use viveka_sync::failpoint::{self, Point};
 
 /// How to serve. All settings of the server come from its environment, as always.
@@ -27,12 +27,10 @@ impl Serve {
         let served = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
             runtime.block_on(Cli::parse_from(["viveka-sync"]).run()).map_err(|error| error.to_string())
         });
-        match served {
-            Ok(code) => code,
-            Err(error) => {
-                eprintln!("error: {error}");
-                ExitCode::FAILURE
-            }
-        }
+        let exit = served.unwrap_or_else(|error| {
+            eprintln!("error: {error}");
+            Exit::NotDone
+        });
+        exit.into()
     }
 }

@@ -2,22 +2,25 @@
 
 use std::any::TypeId;
 use std::ffi::OsStr;
-use std::process::ExitCode;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use serde::Serialize;
 
-use super::CliError;
 use super::output::{Table, print, print_json};
+use super::{CliError, Exit};
 use crate::config::{Config, Secret};
+use crate::server::Prepared;
 use crate::store::mongo::shown_url;
 
 /// What `--help` says below the options.
 const HELP: &str = "\
 Takes the flags of `serve` and its environment, and prints what a server would make of them: each setting, its value, and
-where it comes from. Secrets are never printed, nor the user, password and options of MONGO_URL. The exit code is 1 if a
-server would not start with it.
+where it comes from. Secrets are never printed, nor the user, password and options of MONGO_URL. Then it says what a server
+would refuse, as the server would: keys and files that are named are read. What only a start tells is whether the port is
+free, the store can be opened, and JWKS_URL answers.
+
+Exit code: 0 if a server would start with it, 1 if it would not, 2 if a flag or variable cannot be read at all.
 
 Examples:
   viveka-sync config
@@ -66,15 +69,15 @@ enum Source {
 }
 
 /// Prints the settings, then checks them as a server would.
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
+pub(super) async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let Arguments { json, settings: Settings { config, shown } } = arguments;
-    if *json {
-        print_json(shown);
+    if json {
+        print_json(&shown);
     } else {
-        print(&table(shown));
+        print(&table(&shown));
     }
-    config.check()?;
-    Ok(ExitCode::SUCCESS)
+    Prepared::of(config).await.map_err(CliError::Settings)?;
+    Ok(Exit::Good)
 }
 
 fn table(settings: &[Setting]) -> String {

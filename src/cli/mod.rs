@@ -3,30 +3,40 @@
 mod archive;
 mod check;
 mod config;
+mod exit;
 mod health;
 mod output;
 mod pages;
+mod refusal;
 mod replay;
 mod store_settings;
 mod storm;
 mod target;
 mod token;
 
-use std::process::ExitCode;
-
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
-use crate::server::{self, ServeError};
+use crate::server::{self, Prepared, ServeError};
 use crate::store::archive::ArchiveError;
-use crate::telemetry;
+pub use exit::Exit;
+pub use refusal::refusal;
 use replay::ReplayError;
 use storm::StormError;
 use target::TargetError;
 
+/// What `--help` of the program says below the options.
+const HELP: &str = "\
+Exit code, of all commands: 0 if all is good; 1 if the command did its work, and what it looked at is not good; 2 if it could
+not do its work. `viveka-sync COMMAND --help` says more, with examples.";
+
+/// What `serve --help` says below the options.
+const SERVE: &str = "\
+Exit code: 0 after an orderly stop (SIGTERM, Ctrl-C), 2 if the server did not start or could not go on.";
+
 /// The sync server for offline-first business apps: all or nothing, exactly once.
 #[derive(Debug, Parser)]
-#[command(name = "viveka-sync", version, args_conflicts_with_subcommands = true)]
+#[command(name = "viveka-sync", version, args_conflicts_with_subcommands = true, after_long_help = HELP)]
 pub struct Cli {
     #[command(flatten)]
     config: Config,
@@ -55,7 +65,10 @@ pub enum CliError {
     /// A client could not be read or written.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// A server did not answer, or cannot be asked.
+    /// A server would not start with these settings.
+    #[error(transparent)]
+    Settings(ServeError),
+    /// A server does not answer.
     #[error("{0}")]
     Health(String),
     /// Pages or completions could not be written.
@@ -66,6 +79,7 @@ pub enum CliError {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve (the default)
+    #[command(after_long_help = SERVE)]
     Serve(Box<Config>),
     /// Mint a development token with the configured secret
     Token(Box<token::Arguments>),
@@ -90,34 +104,38 @@ enum Command {
 }
 
 impl CliError {
-    /// What the process ends with: 2 if a tool was used in a wrong way, so that 1 can be what it found out.
-    pub fn exit_code(&self) -> ExitCode {
+    /// What the process ends with.
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::Serve(_) | Self::Config(_) | Self::Archive(_) | Self::Health(_) | Self::Pages(_) => ExitCode::FAILURE,
-            Self::Target(_) | Self::Replay(_) | Self::Storm(_) => ExitCode::from(2),
+            // These were to be looked at.
+            Self::Settings(_) | Self::Health(_) => Exit::NotGood,
+            Self::Serve(_)
+            | Self::Config(_)
+            | Self::Target(_)
+            | Self::Replay(_)
+            | Self::Storm(_)
+            | Self::Archive(_)
+            | Self::Pages(_) => Exit::NotDone,
         }
     }
 }
 
 impl Cli {
-    /// Does what the command line says. The exit code is what the command found out.
+    /// Does what the command line says.
     ///
     /// # Errors
     /// [`CliError`], in one line.
-    pub async fn run(self) -> Result<ExitCode, CliError> {
+    pub async fn run(self) -> Result<Exit, CliError> {
         match self.command.unwrap_or_else(|| Command::Serve(Box::new(self.config))) {
             Command::Serve(config) => {
-                let telemetry = telemetry::start(&config)?;
-                let served = server::serve(*config).await;
-                telemetry.finish();
-                served?;
-                Ok(ExitCode::SUCCESS)
+                server::serve(Prepared::of(*config).await?).await?;
+                Ok(Exit::Good)
             }
             Command::Token(arguments) => token::run(&arguments),
             Command::Replay(arguments) => replay::run(&arguments).await,
             Command::Storm(arguments) => storm::run(&arguments).await,
-            Command::Config(arguments) => config::run(&arguments),
-            Command::Health(arguments) => health::run(&arguments),
+            Command::Config(arguments) => config::run(*arguments).await,
+            Command::Health(arguments) => health::run(&arguments).await,
             Command::Completions(arguments) => pages::complete(&arguments),
             Command::Man(arguments) => pages::man(&arguments),
             Command::Check(arguments) => check::run(*arguments).await,

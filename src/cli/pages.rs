@@ -3,22 +3,25 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::output::print;
-use super::{Cli, CliError};
+use super::{Cli, CliError, Exit};
 
 const COMPLETIONS: &str = "\
+Exit code: 0 if they are printed, 2 if there is no such shell.
+
 Examples:
   viveka-sync completions bash > /etc/bash_completion.d/viveka-sync
   viveka-sync completions zsh > ~/.zfunc/_viveka-sync
   viveka-sync completions fish > ~/.config/fish/completions/viveka-sync.fish";
 
 const MAN: &str = "\
+Exit code: 0 if the pages are there, 2 if there is no such command or they cannot be written.
+
 Examples:
   viveka-sync man | man -l -
   viveka-sync man export | man -l -
@@ -45,23 +48,24 @@ pub(super) struct Pages {
 }
 
 /// Prints completions.
-pub(super) fn complete(arguments: &Completions) -> Result<ExitCode, CliError> {
+pub(super) fn complete(arguments: &Completions) -> Result<Exit, CliError> {
     let mut text = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), NAME, &mut text);
     print(&String::from_utf8_lossy(&text));
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Good)
 }
 
 /// Prints one page, or writes all of them.
-pub(super) fn man(arguments: &Pages) -> Result<ExitCode, CliError> {
-    let mut program = Cli::command();
+pub(super) fn man(arguments: &Pages) -> Result<Exit, CliError> {
+    // `help` is no command of its own: it would have a page for each of the others.
+    let mut program = Cli::command().disable_help_subcommand(true);
     // Gives each command the names of its parents.
     program.build();
     if let Some(directory) = &arguments.directory {
         let told = |error: io::Error| CliError::Pages(format!("{}: {error}", directory.display()));
         fs::create_dir_all(directory).map_err(told)?;
         clap_mangen::generate_to(program, directory).map_err(told)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Exit::Good);
     }
     let page = match &arguments.command {
         None => program,
@@ -73,7 +77,7 @@ pub(super) fn man(arguments: &Pages) -> Result<ExitCode, CliError> {
     let mut text = Vec::new();
     Man::new(page).render(&mut text).map_err(|error| CliError::Pages(error.to_string()))?;
     print(&String::from_utf8_lossy(&text));
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Good)
 }
 
 /// The program's name.

@@ -1,14 +1,25 @@
 //! `viveka-sync token`: a development token.
 
-use std::process::ExitCode;
-
 use clap::Args;
 
-use super::CliError;
+use super::{CliError, Exit};
 use crate::config::Config;
 use crate::server::{SessionWish, mint};
 
+/// What `--help` says below the options.
+const HELP: &str = "\
+Prints a token that a server with the same settings takes, and nothing else: for development and for first steps. It is
+signed with JWT_SECRET, or else with the secret that is kept in DATA_DIR, which is made if it is not there.
+
+Exit code: 0 if there is a token, 2 if not.
+
+Examples:
+  viveka-sync token --client 64b0000000000000000000c1
+  TOKEN=$(viveka-sync token --client 64b0000000000000000000c1 --days 1) viveka-sync replay queue.json";
+
+/// Whose token.
 #[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
 pub(super) struct Arguments {
     /// The client's id: 24 hex digits
     #[arg(long)]
@@ -25,7 +36,7 @@ pub(super) struct Arguments {
 }
 
 /// Prints the token and nothing else.
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, CliError> {
     arguments.config.check()?;
     let session = match &arguments.session {
         None => SessionWish::Nothing,
@@ -37,5 +48,5 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     {
         println!("{token}");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Good)
 }

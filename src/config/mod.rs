@@ -20,7 +20,7 @@ pub use observability::{Observability, PerhapsPort};
 #[derive(Debug, Clone, Args)]
 pub struct Config {
     /// IP address to listen on, or localhost
-    #[arg(long, env = "HOST", default_value = "127.0.0.1", value_parser = address)]
+    #[arg(long, env = "HOST", default_value = "127.0.0.1", value_parser = ip_address)]
     pub host: IpAddr,
 
     /// Port to listen on; 0 takes a free one
@@ -236,7 +236,11 @@ impl From<&str> for Secret {
     }
 }
 
-fn address(text: &str) -> Result<IpAddr, AddrParseError> {
+/// Reads an IP address, or the name of this machine.
+///
+/// # Errors
+/// It is neither; no name is looked up.
+pub fn ip_address(text: &str) -> Result<IpAddr, AddrParseError> {
     if text == "localhost" { Ok(Ipv4Addr::LOCALHOST.into()) } else { text.parse() }
 }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::address;
+use super::ip_address;
 
 /// Settings for those who watch servers. By default nothing is told.
 #[derive(Debug, Clone, Args)]
@@ -16,7 +16,7 @@ pub struct Observability {
     pub metrics_port: PerhapsPort,
 
     /// IP address on which metrics are served, or localhost. They name no client, and anybody may read them there
-    #[arg(long, env = "METRICS_HOST", default_value = "127.0.0.1", value_parser = address)]
+    #[arg(long, env = "METRICS_HOST", default_value = "127.0.0.1", value_parser = ip_address)]
     pub metrics_host: IpAddr,
 
     /// Base URL of an OpenTelemetry collector (OTLP over HTTP) that is sent a span of each request

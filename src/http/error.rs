@@ -346,7 +346,7 @@ impl From<&StoreError> for ApiError {
             StoreError::Overloaded => Self::Overloaded,
             StoreError::Unavailable(inside) => Self::Unavailable(inside.clone()),
             StoreError::Away => Self::Away,
-            StoreError::Internal(inside) => Self::Internal(inside.clone()),
+            StoreError::Unusable(inside) | StoreError::Internal(inside) => Self::Internal(inside.clone()),
         }
     }
 }

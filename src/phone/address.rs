@@ -18,6 +18,9 @@ pub enum AddressError {
     /// It is no URL of a server.
     #[error("not a URL such as http://127.0.0.1:10000 or https://sync.example.com")]
     Url,
+    /// It holds a user or a password.
+    #[error("a server is asked with a token, without a user and password")]
+    Credentials,
     /// It is https, and this machine cannot check certificates.
     #[error("cannot check the server's certificate: {0}")]
     Certificates(String),
@@ -57,9 +60,13 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let url = Url::parse(text).map_err(|_| AddressError::Url)?;
-        let is_plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-        let is_server = ["http", "https"].contains(&url.scheme()) && url.has_host() && url.password().is_none();
-        if is_plain && is_server { Ok(Self(url)) } else { Err(AddressError::Url) }
+        let is_plain = url.query().is_none() && url.fragment().is_none();
+        let is_server = ["http", "https"].contains(&url.scheme()) && url.has_host();
+        match url.username().is_empty() && url.password().is_none() {
+            true if is_plain && is_server => Ok(Self(url)),
+            true => Err(AddressError::Url),
+            false => Err(AddressError::Credentials),
+        }
     }
 }
 
@@ -105,8 +112,11 @@ mod tests {
 
     #[test]
     fn what_is_no_server_is_refused() {
-        for text in ["", "localhost:10000", "ftp://host", "/api", "http://", "http://user:pass@host", "http://h/?a=1"] {
+        for text in ["", "localhost:10000", "ftp://host", "/api", "http://", "http://h/?a=1"] {
             assert_eq!(text.parse::<Address>(), Err(AddressError::Url), "{text}");
+        }
+        for text in ["http://user:pass@host", "http://user@host", "https://:pass@host/"] {
+            assert_eq!(text.parse::<Address>(), Err(AddressError::Credentials), "{text}");
         }
     }
 }

@@ -69,7 +69,7 @@ pub enum SendError {
 #[error("the token is not one: it holds characters that no token has")]
 pub struct TokenError;
 
-/// How long a connection may take to come about.
+/// How long a connection may take to come about: to all addresses of a name together, one after the other.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long a connection that nobody uses is kept: less than the 5 seconds after which the server closes it.
 const IDLE: Duration = Duration::from_secs(4);
@@ -83,7 +83,7 @@ impl Server {
         // An error says that the process has one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = Client::builder()
-            .connect_timeout(CONNECT)
+            .connect_timeout(CONNECT.min(patience))
             .timeout(patience)
             .pool_idle_timeout(IDLE)
             .tcp_nodelay(true)

@@ -1,5 +1,6 @@
 //! The keys of the configuration: those that verify tokens, and the one that signs them.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -67,12 +68,20 @@ pub fn mint(config: &Config, client: &str, session: SessionWish<'_>, days: u32) 
     tokens.mint_for(&caller, days).ok_or_else(|| refused("the token cannot be signed".to_owned()))
 }
 
-/// All that verifies tokens.
+/// All that verifies tokens, but for the secret of a development start.
 ///
 /// # Errors
-/// [`ServeError::Config`] or [`ServeError::Secret`].
+/// [`ServeError::Config`]; [`ServeError::Secret`] if that secret is there and is none.
 pub(super) fn sources(config: &Config) -> Result<KeySources, ServeError> {
-    let secrets = secret(config)?.into_iter().chain(config.auth.previous_secrets()?).collect();
+    if config.is_development() {
+        match secret_file::read(&config.data_dir) {
+            // The start makes it.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            read => drop(read.map_err(ServeError::Secret)?),
+        }
+    }
+    let secret = config.jwt_secret().map(str::to_owned);
+    let secrets = secret.into_iter().chain(config.auth.previous_secrets()?).collect();
     let period = Duration::from_secs(config.auth.jwks_refresh_seconds as u64);
     let published = config.auth.jwks()?.map(|jwks| match jwks {
         Jwks::File(path) => Location::File(path),
@@ -82,13 +91,19 @@ pub(super) fn sources(config: &Config) -> Result<KeySources, ServeError> {
     Ok(KeySources { secrets, public_key, published, rules: rules(&config.auth.rules) })
 }
 
+/// The secret of a development start, which is made if it is not there; `None` if keys are set.
+///
+/// # Errors
+/// [`ServeError::Secret`].
+pub(super) fn development_secret(config: &Config) -> Result<Option<String>, ServeError> {
+    let made = config.is_development().then(|| secret_file::read_or_create(&config.data_dir));
+    made.transpose().map_err(ServeError::Secret)
+}
+
 fn secret(config: &Config) -> Result<Option<String>, ServeError> {
     match config.jwt_secret() {
         Some(secret) => Ok(Some(secret.to_owned())),
-        None if config.is_development() => {
-            secret_file::read_or_create(&config.data_dir).map(Some).map_err(ServeError::Secret)
-        }
-        None => Ok(None),
+        None => development_secret(config),
     }
 }
 

@@ -131,7 +131,7 @@ pub enum ExecuteError {
 }
 
 /// Why the store could not do its work. The texts are for the log, never for a client.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Too much is waiting. Nothing was applied.
     #[error("the store is overloaded")]
@@ -142,6 +142,10 @@ pub enum StoreError {
     /// The store is away or did not answer in time. The outcome is settled by a retry with the same key.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// The store is there, and will not have us as we are set up: a wrong login, missing rights, an old version. Nothing
+    /// was applied.
+    #[error("{0}")]
+    Unusable(String),
     /// Something that cannot happen did. Nothing was applied.
     #[error("internal error of the store: {0}")]
     Internal(String),

@@ -10,7 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("lib", &[]),
     ("cli", &["server", "telemetry", "config", "store", "clock", "model", "phone"]),
-    ("server", &["secret_file", "config", "http", "store", "metrics"]),
+    ("server", &["telemetry", "secret_file", "config", "http", "store", "metrics"]),
     ("telemetry", &["config", "otel"]),
     ("secret_file", &["config"]),
     // The start refuses a wrong MONGO_URL, and only the driver knows which one is wrong.

@@ -18,9 +18,26 @@ fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
     program.unwrap()
 }
 
+/// The file of this name among the keys of the tests.
+fn key_file(name: &str) -> String {
+    format!("{}/tests/it/access/keys/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// And `config` says the same, word for word, before anybody starts a server with it.
 #[test]
 fn a_wrong_setting_stops_the_start_with_one_line_that_names_it() {
     let long = TEST_SECRET;
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (no_set, empty_set) = (file("no-set", "and-secret"), file("empty-set", r#"{"keys": []}"#));
+    file("jwt-secret", "and-secret");
+    let data = directory.path().to_str().unwrap();
+    let (private, unknown) = (key_file("rsa.pem"), key_file("ed448.pub.pem"));
+    let no_file = format!("mongodb://user:pass-and-secret@host/?tls=true&tlsCAFile={data}/none");
     for (settings, named) in [
         (&[("PORT", "http")][..], "port"),
         (&[("PORT", "70000")], "port"),
@@ -56,15 +73,65 @@ fn a_wrong_setting_stops_the_start_with_one_line_that_names_it() {
         (&[("CORS_ORIGINS", "https://y, http://x:80")], "cors-origins"),
         (&[("CORS_ORIGINS", "https://x:port")], "cors-origins"),
         (&[("METRICS_PORT", "70000")], "metrics-port"),
+        (&[("PORT", "")], "port"),
+        (&[("LOG", "===[")], "LOG"),
+        (&[("DATA_DIR", data)], "holds no secret"),
+        (&[("MONGO_URL", &no_file), ("JWT_SECRET", long)], "tlsCAFile"),
+        (&[("JWT_PREVIOUS_SECRETS", "and-secret"), ("JWT_SECRET", long)], "at least 32 bytes"),
+        (&[("JWT_PUBLIC_KEY", "/dev/null/key.pem")], "neither a PEM nor a file"),
+        (&[("JWT_PUBLIC_KEY", &private)], "is a private key"),
+        (&[("JWT_PUBLIC_KEY", &unknown)], "must be an RSA, P-256 or Ed25519 key"),
+        (
+            &[("JWT_PUBLIC_KEY", "-----BEGIN PUBLIC KEY-----\\nand-secret\\n-----END PUBLIC KEY-----")],
+            "is no public key",
+        ),
+        (&[("JWKS_FILE", "/dev/null/keys.json")], "JWKS_FILE cannot be used"),
+        (&[("JWKS_FILE", &no_set), ("JWT_SECRET", long)], "no JSON Web Key Set"),
+        (&[("JWKS_FILE", &empty_set)], "no key that can be used"),
+        (&[("JWKS_FILE", &empty_set), ("JWKS_URL", "https://id.example/keys")], "cannot both be set"),
+        (&[("JWKS_URL", "http://id.example/keys")], "must be https"),
+        (&[("JWKS_URL", "https://user:pass-and-secret@id.example/keys")], "user or password"),
     ] {
         let output = run(&[], settings);
         let error = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success(), "{settings:?}: {error}");
+        assert_eq!(output.status.code(), Some(2), "{settings:?}: {error}");
         assert_eq!(error.lines().count(), 1, "{settings:?}: {error}");
         assert!(error.contains(named), "{settings:?}: {error}");
+        assert!(settings.iter().any(|(name, _)| error.contains(name)), "{settings:?}: {error}");
         assert!(!error.contains("and-secret"), "{settings:?}: {error}");
+
+        let told = run(&["config"], settings);
+        assert_eq!(String::from_utf8(told.stderr).unwrap(), error, "{settings:?}");
+        // What cannot be read cannot be shown either.
+        assert_eq!(told.status.code(), Some(if told.stdout.is_empty() { 2 } else { 1 }), "{settings:?}");
+        assert!(!String::from_utf8(told.stdout).unwrap().contains("and-secret"), "{settings:?}");
     }
 }
+
+#[test]
+fn a_good_setting_is_told_and_nothing_is_made() {
+    let keys = tempfile::tempdir().unwrap();
+    let set = keys.path().join("keys.json");
+    std::fs::write(&set, r#"{"keys": [{"kty": "none"}, ED]}"#.replace("ED", ED25519_JWK)).unwrap();
+    let data = keys.path().join("data");
+    let data_dir = ("DATA_DIR", data.to_str().unwrap());
+    for (settings, warned) in [
+        (&[][..], ""),
+        (&[("JWT_SECRET", TEST_SECRET), ("MONGO_URL", "mongodb://127.0.0.1:1/shop")], ""),
+        (&[("JWT_PUBLIC_KEY", &key_file("p256.pub.pem"))], ""),
+        (&[("JWKS_FILE", set.to_str().unwrap())], "a token key is left out"),
+        (&[("JWKS_URL", "http://127.0.0.1:1/keys")], "without JWT_AUDIENCE"),
+    ] {
+        let told = run(&["config"], &[settings, &[data_dir]].concat());
+        let said = String::from_utf8(told.stderr).unwrap();
+        assert_eq!((told.status.code(), said.lines().count()), (Some(0), usize::from(!warned.is_empty())), "{said}");
+        assert!(said.contains(warned), "{settings:?}: {said}");
+        assert!(!data.exists(), "{settings:?}");
+    }
+}
+
+/// The key of RFC 8037, A.2.
+const ED25519_JWK: &str = r#"{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
 #[test]
 fn a_port_of_metrics_that_is_set_to_nothing_is_not_set() {

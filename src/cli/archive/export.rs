@@ -1,7 +1,6 @@
 //! `viveka-sync export`: one client or a whole store into a directory.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
@@ -9,9 +8,9 @@ use serde_json::json;
 use super::directory::{ClientSummary, Directory, Manifest, sums};
 use super::encoding::Encoding;
 use super::{Totals, digests_table, progress};
-use crate::cli::CliError;
 use crate::cli::output::{print, print_json};
 use crate::cli::store_settings::{self, StoreSettings};
+use crate::cli::{CliError, Exit};
 use crate::model::ClientId;
 use crate::store::archive::{Accounts, Archive, ArchiveError, Chunk, Tally};
 use crate::store::mongo::Pending;
@@ -31,8 +30,10 @@ finished first.
 The same command again goes on where it was interrupted; clients that have changed since are read again. An archive that
 is complete is compared with the store and never changed: it is an error if the store has moved on since.
 
-A client into which an import was begun and not finished is nobody's books yet: it is left out and told, the archive holds
-all others, and the exit code is 1.
+A client into which an import was begun and not finished has no books yet: it is left out and told, and the archive holds
+all others.
+
+Exit code: 0 if the archive is complete and was read back, 1 if it is and clients were left out, 2 if it is not.
 
 Examples:
   viveka-sync export --data-dir ./data backup
@@ -62,7 +63,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 /// Writes the archive and prints what is in it.
-pub(in crate::cli) async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
+pub(in crate::cli) async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let _logging = telemetry::start(&arguments.store.0)?;
     let store = arguments.store.open_to_read(Pending::Finish).await?;
     let clients = clients(store.as_ref(), arguments.client).await?;
@@ -76,7 +77,7 @@ pub(in crate::cli) async fn run(arguments: Arguments) -> Result<ExitCode, CliErr
         Some(_) => return Err(moved_on(&archive).into()),
     }
     report(&arguments, &archive, &exported);
-    Ok(if exported.left_out.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if exported.left_out.is_empty() { Exit::Good } else { Exit::NotGood })
 }
 
 /// What came of the clients.

@@ -1,7 +1,6 @@
 //! `viveka-sync import`: the clients of an archive into a store.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,9 +12,9 @@ use serde_json::json;
 
 use super::directory::{ClientSummary, Directory, Manifest};
 use super::{export, progress};
-use crate::cli::CliError;
 use crate::cli::output::{Table, print, print_json};
 use crate::cli::store_settings::{self, StoreSettings};
+use crate::cli::{CliError, Exit};
 use crate::clock;
 use crate::model::ClientId;
 use crate::store::archive::{Accounts, Archive, ArchiveError, ArchiveId, Books, Holding, Incoming, Landed, Part};
@@ -27,7 +26,7 @@ const HELP: &str = "\
 Reads an archive that `viveka-sync export` wrote, of either engine, and writes its clients into the store, embedded or
 MongoDB. Only a client that the store holds no books of is taken. One that is there already, with the same counts and
 digests, is told to be there, and that is fine; one that is there with other books is refused and stays as it is, also if
-it came from this archive and has gone on since. The rest goes on, and the exit code is 1 if any was refused.
+it came from this archive and has gone on since. The rest goes on.
 
 The login service's records (`clients`, `devicesessions`) may be there before. Those that say the same stay; if one says
 something else the client is refused, and --keep-accounts is the way out: the store's stay, the archive's are not written.
@@ -40,6 +39,8 @@ that is gone, with --client. See to it that no import of the client is still run
 
 After the move batches that are sent again under their keys are replayed, local ids are known, and invoice numbers go
 on. Cursors of the old store do not hold: each phone gets one full answer. Receipts older than RECEIPT_DAYS are left out.
+
+Exit code: 0 if all is done; 1 if --verify found a client damaged; 2 if a client was refused, or nothing could be done.
 
 Examples:
   viveka-sync import --verify backup
@@ -117,8 +118,8 @@ enum Outcome {
     Refused,
 }
 
-/// Does it, and prints what came of each client. The exit code says whether all went well.
-pub(in crate::cli) async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
+/// Does it, and prints what came of each client.
+pub(in crate::cli) async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let _logging = telemetry::start(&arguments.store.0)?;
     let archive = arguments.directory.as_deref().map(Directory::open).transpose()?;
     let rows = match &archive {
@@ -137,8 +138,12 @@ pub(in crate::cli) async fn run(arguments: Arguments) -> Result<ExitCode, CliErr
         }
     };
     report(&arguments, &rows);
-    let refused = rows.iter().any(|row| row.outcome == Outcome::Refused);
-    Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(match rows.iter().any(|row| row.outcome == Outcome::Refused) {
+        false => Exit::Good,
+        // The archive was only looked at.
+        true if arguments.verify => Exit::NotGood,
+        true => Exit::NotDone,
+    })
 }
 
 type Summaries = Vec<(ClientId, ClientSummary)>;

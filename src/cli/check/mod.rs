@@ -3,16 +3,14 @@
 mod books;
 mod figures;
 
-use std::process::ExitCode;
-
 use clap::Args;
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::CliError;
 use super::archive::export::clients;
 use super::output::{print, print_json};
 use super::store_settings::{self, StoreSettings};
+use super::{CliError, Exit};
 use crate::model::ClientId;
 use crate::store::archive::{Archive, ArchiveError, Finding, Severity};
 use crate::store::mongo::Pending;
@@ -23,8 +21,7 @@ use books::Audit;
 const HELP: &str = "\
 Verifies the store (its kind, its indexes) and the books of each client: paid sums, finalisation, purchase histories and
 their totals, payments, prices, stocks and amounts (numbers, and not below 0), receipts, local ids and logged commits that
-point to records, revisions, counters. Reads one client at a time, of one moment, and changes nothing. The exit code is 1
-if there is a problem.
+point to records, revisions, counters. Reads one client at a time, of one moment, and changes nothing.
 
 A `problem` is something that this program's rules rule out. A `note` is worth to be known: other services may well have
 meant it. Records that this program never wrote carry no revision, and at most get notes.
@@ -35,6 +32,8 @@ least the sum of its payments, at most its total.
 
 The embedded engine's file can be read only while no server runs; one that was not closed is put in order as it is opened,
 as any opening does. On MongoDB servers may go on.
+
+Exit code: 0 if there is no problem, 1 if there is one, 2 if the store cannot be read.
 
 Examples:
   viveka-sync check --data-dir ./data
@@ -71,7 +70,7 @@ struct Report {
 }
 
 /// Checks, and prints what was found.
-pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
+pub(super) async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let _logging = telemetry::start(&arguments.store.0)?;
     let store = arguments.store.open_to_read(Pending::Leave).await?;
     let mut report = Report::default();
@@ -84,7 +83,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
     }
     bar.finish_and_clear();
     report.tell(arguments.json, &store.source().engine);
-    Ok(if report.problems > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if report.problems > 0 { Exit::NotGood } else { Exit::Good })
 }
 
 async fn check(store: &dyn Archive, client: ClientId, report: &mut Report) -> Result<(), ArchiveError> {

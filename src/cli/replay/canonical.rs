@@ -31,11 +31,12 @@ const TIME: &str = "$time";
 /// What stands for the client's id.
 const CLIENT: &str = "$client";
 
-/// Names by ids, and the names that are taken.
+/// Names by ids, the names that are taken, and how many records were called alike, by the name of the first.
 #[derive(Default)]
 struct Names {
     of: HashMap<String, String>,
     taken: HashSet<String>,
+    alike: HashMap<String, usize>,
 }
 
 /// The canonical form of a dataset: the `data` of an answer.
@@ -71,8 +72,11 @@ impl Names {
             (_, 1) => format!("{} {base}", kind.kind),
             (_, count) => format!("{} {base} ({count})", kind.kind),
         };
-        let (count, name) =
-            (1..).map(|count| (count, name(count))).find(|(_, name)| !self.taken.contains(name)).unwrap_or_default();
+        let alike = self.alike.entry(name(1)).or_default();
+        let mut free = (*alike + 1..).map(|count| (count, name(count)));
+        // One that is called `Tea (2)` takes the name of a second `Tea`.
+        let (count, name) = free.find(|(_, name)| !self.taken.contains(name)).unwrap_or_default();
+        *alike = count;
         self.taken.insert(name.clone());
         if let Some(id) = field("_id") {
             self.of.insert(id.to_owned(), name);
@@ -182,6 +186,23 @@ mod tests {
         assert_eq!(after["items"][0], json!({"_id": "item Bun", "name": "Bun", "price": 1}));
         assert_eq!(after["items"][1], before["items"][0]);
         assert_eq!(after["payments"], before["payments"]);
+    }
+
+    #[test]
+    fn a_name_that_another_record_has_is_passed_over() {
+        let items: Vec<_> = ["Tea", "Tea (2)", "Tea", "Tea (2)"].into_iter().zip(1..).collect();
+        let items: Vec<_> = items.iter().map(|(name, n)| json!({"_id": format!("{n:024}"), "name": name})).collect();
+        let one = form(json!({"items": items}));
+        let ids: Vec<_> = one["items"].as_array().unwrap().iter().map(|item| item["_id"].clone()).collect();
+        assert_eq!(ids, ["item Tea", "item Tea (3)", "item Tea (2)", "item Tea (2) (2)"]);
+    }
+
+    /// Some 5,000,000,000 look-ups if each began with the first name.
+    #[test]
+    fn a_hundred_thousand_of_one_name_are_named_in_a_moment() {
+        let payments: Vec<_> = (0..100_000).map(|n| json!({"_id": format!("{n:024}"), "invoiceId": "f"})).collect();
+        let one = form(json!({"payments": payments}));
+        assert_eq!(one["payments"][99_999]["_id"], "payment 100000 of f");
     }
 
     #[test]

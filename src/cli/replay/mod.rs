@@ -18,7 +18,6 @@ mod screen;
 mod twice;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
@@ -30,8 +29,8 @@ use self::payload::Payload;
 use self::queue::QueueError;
 use self::report::{Comparison, Report};
 use self::screen::Screen;
-use super::CliError;
 use super::target::Target;
+use super::{CliError, Exit};
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, next_line_help = true)]
@@ -110,7 +109,7 @@ Examples:
     TOKEN=.. viveka-sync replay queue.json --url https://sync.example.com --json | jq .ok";
 
 /// Sends the captures and tells what came of them.
-pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
+pub(super) async fn run(arguments: &Arguments) -> Result<Exit, CliError> {
     let payloads = arguments.payloads()?;
     let expected = arguments.expect.as_deref().map(Expected::read).transpose().map_err(ReplayError::from)?;
     let courier = arguments.courier()?;
@@ -125,7 +124,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
         report.comparison = Some(arguments.compare(&courier, expected.as_ref()).await);
     }
     screen.show_end(&payloads, &report);
-    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.is_good() { Exit::Good } else { Exit::NotGood })
 }
 
 impl Arguments {

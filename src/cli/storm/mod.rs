@@ -3,7 +3,7 @@
 //! - `script`: what phones send; a pure function, so that the audit can write every batch again.
 //! - `load`: sends it. `measure`: counts and measures. `ledger`: what each phone knows of its syncs.
 //! - `audit`: whether the books are what the phones were told; a pure function but for the pull.
-//! - `outcome`, `report`: the result for machines and people; `live`: what is shown meanwhile.
+//! - `outcome`, `report`: the result for machines and people, `place`: its file; `live`: what is shown meanwhile.
 
 mod arguments;
 mod audit;
@@ -12,20 +12,20 @@ mod live;
 mod load;
 mod measure;
 mod outcome;
+mod place;
 mod report;
 mod script;
 
 use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::CliError;
 use super::target::TargetError;
+use super::{CliError, Exit};
 use crate::clock;
 use crate::phone::Phone;
 use audit::{Findings, Subject};
@@ -33,6 +33,7 @@ use ledger::Ledger;
 use live::Live;
 use load::{Load, Shop, Terms};
 use outcome::{Outcome, ServerFacts, Settings};
+use place::Place;
 use script::{Run, Script};
 
 pub(super) use arguments::Arguments;
@@ -82,19 +83,15 @@ const SHOPS_AT_ONCE: usize = 8;
 const SECOND_LOOKS: u32 = 5;
 
 /// Storms, audits, and tells.
-pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
+pub(super) async fn run(arguments: &Arguments) -> Result<Exit, CliError> {
     if !arguments.target.address().is_loopback() && !arguments.i_own_this_server {
         return Err(StormError::NotOurs.into());
     }
-    if let Some(path) = &arguments.report {
-        // Better now than when all is done. What is there stays until then.
-        let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        opened.map_err(|why| StormError::Report { path: path.clone(), why })?;
-    }
+    // Better now than when all is done.
+    let place = arguments.report.as_deref().map(Place::open).transpose()?;
     let outcome = storm(arguments).await?;
-    if let Some(path) = &arguments.report {
-        let written = std::fs::write(path, report::page(&outcome));
-        written.map_err(|why| StormError::Report { path: path.clone(), why })?;
+    if let Some(place) = place {
+        place.put(&report::page(&outcome))?;
     }
     #[expect(clippy::print_stdout, reason = "the result of this command")]
     if arguments.json {
@@ -102,7 +99,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
     } else {
         print!("{outcome}");
     }
-    Ok(if outcome.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if outcome.passed { Exit::Good } else { Exit::NotGood })
 }
 
 async fn storm(arguments: &Arguments) -> Result<Outcome, CliError> {

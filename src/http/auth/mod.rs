@@ -17,7 +17,7 @@ use crate::model::{ClientId, SessionId};
 pub use key::Rules;
 pub use location::Location;
 pub use tokens::Tokens;
-pub use verifier::{KeyError, KeySources, Refusal, Verifier};
+pub use verifier::{KeyError, KeySources, Keys, Refusal, Verifier};
 
 /// Who a verified token stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

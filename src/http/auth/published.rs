@@ -36,29 +36,45 @@ struct Current {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unreachable;
 
-impl Published {
-    /// Reads the set, and goes on to read it on this runtime. Without one that can be used now, a file is an error,
-    /// and what an address gives may come.
+/// The way to a key set that is not gone yet, and the set itself if it is in a file.
+pub(super) struct Opened {
+    source: Source,
+    read: Option<Current>,
+    period: Duration,
+    rest: Duration,
+}
+
+impl Opened {
+    /// Reads the set if it is in a file. What an address gives may come later.
     ///
     /// # Errors
-    /// What is wrong with the file.
-    pub async fn open(location: Location, rules: Rules) -> Result<Self, String> {
+    /// What is wrong with the file, or why no address can be asked.
+    pub async fn at(location: Location, rules: Rules) -> Result<Self, String> {
         let (period, rest) = (location.period(), location.rest());
         let mut source = Source { reader: location.reader()?, rules, text: Vec::new() };
         let as_of = Instant::now();
-        let first = source.read().await;
-        if let (Location::File(_), Err(error)) = (&location, &first) {
-            return Err(error.clone());
-        }
-        if let Err(error) = &first {
-            tracing::warn!(error, "the token keys cannot be read; tokens get 503 until they can");
-        }
-        let failed = first.is_err();
-        let keys = first.ok().flatten().unwrap_or_default();
-        let (sender, current) = watch::channel(Current { keys, as_of, failed });
+        let read = match location {
+            Location::File(_) => {
+                let keys = source.read().await?.unwrap_or_default();
+                Some(Current { keys, as_of, failed: false })
+            }
+            Location::Url(..) => None,
+        };
+        Ok(Self { source, read, period, rest })
+    }
+}
+
+impl Published {
+    /// Has the set, be it an empty one because an address gives none now, and goes on to read it on this runtime.
+    pub async fn begin(Opened { mut source, read, period, rest }: Opened) -> Self {
+        let current = match read {
+            Some(current) => current,
+            None => source.first().await,
+        };
+        let (sender, current) = watch::channel(current);
         let asked = Arc::new(Notify::new());
         let task = refresh(source, sender, Arc::clone(&asked), period, rest);
-        Ok(Self { current, asked, rest, _task: AbortOnDropHandle::new(Handle::current().spawn(task)) })
+        Self { current, asked, rest, _task: AbortOnDropHandle::new(Handle::current().spawn(task)) }
     }
 
     /// Looks at the keys in force.
@@ -95,6 +111,16 @@ struct Source {
 }
 
 impl Source {
+    /// What an address gives as the first thing.
+    async fn first(&mut self) -> Current {
+        let as_of = Instant::now();
+        let read = self.read().await;
+        if let Err(error) = &read {
+            tracing::warn!(error, "the token keys cannot be read; tokens get 503 until they can");
+        }
+        Current { failed: read.is_err(), keys: read.ok().flatten().unwrap_or_default(), as_of }
+    }
+
     /// The keys, if they are not those of the last time.
     async fn read(&mut self) -> Result<Option<Vec<Key>>, String> {
         let text = self.reader.read().await?;

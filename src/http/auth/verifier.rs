@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, decode_header};
 use super::Caller;
 use super::key::{Key, Rules, Wrong};
 use super::location::Location;
-use super::published::Published;
+use super::published::{Opened, Published};
 
 /// Where the keys come from.
 #[derive(Clone, Default)]
@@ -26,6 +26,13 @@ pub struct KeySources {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct KeyError(String);
+
+/// Keys that can be used: those of the settings and of files. What an address publishes is not asked for yet.
+pub struct Keys {
+    own: Vec<Key>,
+    published: Option<Opened>,
+    rules: Rules,
+}
 
 /// Verifies tokens.
 pub struct Verifier {
@@ -47,8 +54,8 @@ pub enum Refusal {
     KeysAway,
 }
 
-impl Verifier {
-    /// Takes the keys. Those that are published are read now, and from now on.
+impl Keys {
+    /// Takes the keys out of where they come from.
     ///
     /// # Errors
     /// [`KeyError`].
@@ -61,12 +68,29 @@ impl Verifier {
         let published = match published {
             Some(location) => {
                 let setting = location.setting();
-                let opened = Published::open(location, rules).await;
+                let opened = Opened::at(location, rules.clone()).await;
                 Some(opened.map_err(|e| KeyError(format!("{setting} cannot be used: {e}")))?)
             }
             None => None,
         };
-        Ok(Self { own, published })
+        Ok(Self { own, published, rules })
+    }
+
+    /// The same keys and an HS256 secret.
+    pub fn and_secret(mut self, secret: &str) -> Self {
+        self.own.push(Key::hs256(secret, &self.rules));
+        self
+    }
+}
+
+impl Verifier {
+    /// Verifies with these keys. Those that are published are read from now on.
+    pub async fn begin(Keys { own, published, .. }: Keys) -> Self {
+        let published = match published {
+            Some(opened) => Some(Published::begin(opened).await),
+            None => None,
+        };
+        Self { own, published }
     }
 
     /// Who shows this token, as far as the keys at hand tell.

@@ -59,7 +59,7 @@ enum State {
     /// It is in use.
     Ready(Arc<Deployment>),
     /// It answered at the start that it cannot be used, and that will not pass.
-    Unusable(Arc<str>),
+    Unusable(StoreError),
 }
 
 impl Connection {
@@ -99,7 +99,7 @@ impl Connection {
     /// making. The search goes on without the caller.
     ///
     /// # Errors
-    /// [`StoreError::Internal`] if the database cannot be used.
+    /// [`StoreError::Unusable`] or [`StoreError::Internal`] if the database cannot be used.
     pub async fn begun(&self) -> Result<(), StoreError> {
         let begun = until(self.state.clone(), |state| !matches!(state, State::Sought | State::Preparing));
         timeout(Search::FIRST_SEARCH, begun).await.map_or(Ok(()), |state| state.usable())
@@ -108,7 +108,7 @@ impl Connection {
     /// Waits until the database is in use, however long that takes.
     ///
     /// # Errors
-    /// [`StoreError::Internal`] if it cannot be used.
+    /// [`StoreError::Unusable`] or [`StoreError::Internal`] if it cannot be used.
     pub async fn ready(&self) -> Result<(), StoreError> {
         until(self.state.clone(), |state| matches!(state, State::Ready(_) | State::Unusable(_))).await.usable()
     }
@@ -128,7 +128,7 @@ impl Connection {
 impl State {
     fn usable(&self) -> Result<(), StoreError> {
         match self {
-            Self::Unusable(why) => Err(StoreError::Internal(why.to_string())),
+            Self::Unusable(why) => Err(why.clone()),
             _ => Ok(()),
         }
     }
@@ -195,8 +195,8 @@ impl Search {
                 }
                 // A wrong password or an old MongoDB at the start is an operator's mistake, who is told at
                 // once. Later it is one more way to be away: a server that has worked does not give up.
-                Err(StoreError::Internal(why)) if !began => {
-                    self.state.send_replace(State::Unusable(why.into()));
+                Err(why @ (StoreError::Unusable(_) | StoreError::Internal(_))) if !began => {
+                    self.state.send_replace(State::Unusable(why));
                     return;
                 }
                 Err(error) => {

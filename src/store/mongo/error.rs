@@ -73,7 +73,13 @@ pub(super) fn code(error: &Error) -> Option<i32> {
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         let text = describe(&error);
-        if is_passing(&error) { Self::Unavailable(text) } else { Self::Internal(text) }
+        if is_passing(&error) {
+            return Self::Unavailable(text);
+        }
+        match refusal(&error) {
+            Some(why) => Self::Unusable(format!("{why} ({text})")),
+            None => Self::Internal(text),
+        }
     }
 }
 
@@ -141,6 +147,23 @@ impl From<Failure> for ExecuteError {
     }
 }
 
+/// What an operator has to set right, if the database is there and refuses whoever asks.
+fn refusal(error: &Error) -> Option<&'static str> {
+    /// MongoDB's codes for who is asking: not let in, and not let do it.
+    const AUTHENTICATION_FAILED: i32 = 18;
+    const UNAUTHORIZED: i32 = 13;
+    match (error.kind.as_ref(), code(error)) {
+        (ErrorKind::Authentication { .. }, _) | (_, Some(AUTHENTICATION_FAILED)) => {
+            Some("MongoDB refused the login: the user, the password or the authSource is wrong")
+        }
+        (_, Some(UNAUTHORIZED)) => {
+            Some("MongoDB does not allow it: there is no user, or one without the role readWrite on the database")
+        }
+        (ErrorKind::InvalidTlsConfig { .. }, _) => Some("its TLS options cannot be used"),
+        _ => None,
+    }
+}
+
 /// Whether it lies in the network or in the state of the servers, so that a later try may succeed.
 fn is_passing(error: &Error) -> bool {
     let labels = [TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT, RETRYABLE_WRITE_ERROR];
@@ -196,4 +219,29 @@ fn code_name(error: &Error) -> Option<&str> {
         _ => None,
     };
     name.filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use mongodb::error::CommandError;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_an_operator_has_to_set_right_is_said_plainly() {
+        let said = |code, name| {
+            let told = json!({"code": code, "codeName": name, "errmsg": "of user shop with s3cret"});
+            let command: CommandError = serde_json::from_value(told).unwrap();
+            StoreError::from(Error::from(ErrorKind::Command(command)))
+        };
+        for (code, name, plain) in
+            [(18, "AuthenticationFailed", "refused the login"), (13, "Unauthorized", "does not allow it")]
+        {
+            let StoreError::Unusable(text) = said(code, name) else { panic!("{name} is no operator's mistake") };
+            assert!(text.contains(plain) && text.contains(name) && !text.contains("s3cret"), "{text}");
+        }
+        assert!(matches!(said(2, "BadValue"), StoreError::Internal(_)));
+        assert!(matches!(said(189, "PrimarySteppedDown"), StoreError::Unavailable(_)));
+    }
 }

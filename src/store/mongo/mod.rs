@@ -135,10 +135,10 @@ impl MongoStore {
     /// if the database answers within 3 s; else the search goes on after the return.
     ///
     /// # Errors
-    /// [`StoreError::Internal`] if the database cannot be used: a wrong URL, wrong credentials, missing
-    /// rights, an old MongoDB. The text holds no credentials.
+    /// [`StoreError::Unusable`] if the database cannot be used: a wrong URL, wrong credentials, missing
+    /// rights, an old MongoDB; [`StoreError::Internal`] if it fails. The text holds no credentials.
     pub async fn open(options: MongoOptions) -> Result<Self, StoreError> {
-        check_url(&options.url).map_err(StoreError::Internal)?;
+        check_url(&options.url).map_err(StoreError::Unusable)?;
         let batches = Arc::new(ClientQueue::new(TURNS_AT_ONCE, MOST_WAITING));
         let orphans = Arc::<Orphans>::default();
         let memory = options.memory;
@@ -389,7 +389,7 @@ impl MongoStore {
 
     /// Whatever failed, it may be because the database is not what it was.
     fn doubt(&self, error: &StoreError) {
-        if matches!(error, StoreError::Unavailable(_) | StoreError::Internal(_)) {
+        if matches!(error, StoreError::Unavailable(_) | StoreError::Unusable(_) | StoreError::Internal(_)) {
             self.connection.doubt();
         }
     }

@@ -1,10 +1,11 @@
 //! How to reach the database.
 
 use std::fmt;
+use std::fs::File;
 use std::time::Duration;
 
 use mongodb::error::ErrorKind;
-use mongodb::options::{ClientOptions, ConnectionString, ReadPreference, SelectionCriteria};
+use mongodb::options::{ClientOptions, ConnectionString, ReadPreference, SelectionCriteria, Tls};
 
 use crate::store::{DatasetMemory, StoreError};
 
@@ -26,13 +27,13 @@ pub struct MongoOptions {
     pub memory: DatasetMemory,
 }
 
-/// Checks a connection string without any I/O.
+/// Checks a connection string, and whether the files that it names can be read. Asks nobody.
 ///
 /// # Errors
 /// One sentence that says what is wrong. It never holds the user's name or password.
 pub fn check_url(url: &str) -> Result<(), String> {
-    if ConnectionString::parse(url).is_ok() {
-        return Ok(());
+    if let Ok(parsed) = ConnectionString::parse(url) {
+        return check_files(parsed.tls);
     }
     // The driver's texts may quote the URL, so it is asked about one that holds no credentials.
     match ConnectionString::parse(hide_credentials(url)).map_err(|e| *e.kind) {
@@ -41,10 +42,21 @@ pub fn check_url(url: &str) -> Result<(), String> {
     }
 }
 
+fn check_files(tls: Option<Tls>) -> Result<(), String> {
+    let Some(Tls::Enabled(options)) = tls else { return Ok(()) };
+    let files = [("tlsCAFile", options.ca_file_path), ("tlsCertificateKeyFile", options.cert_key_file_path)];
+    for (option, file) in files {
+        if let Some(Err(why)) = file.map(File::open) {
+            return Err(format!("its {option} cannot be read: {why}"));
+        }
+    }
+    Ok(())
+}
+
 impl MongoOptions {
     /// The driver's options: those of the URL, and ours where the URL is silent.
     pub(super) async fn client_options(&self) -> Result<ClientOptions, StoreError> {
-        check_url(&self.url).map_err(StoreError::Internal)?;
+        check_url(&self.url).map_err(StoreError::Unusable)?;
         let mut options = ClientOptions::parse(&self.url).await?;
         let most = *options.max_pool_size.get_or_insert(64);
         options.min_pool_size.get_or_insert(most.min(4));

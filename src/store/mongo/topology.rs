@@ -47,7 +47,7 @@ impl Topology {
 
     fn of(hello: &Document) -> Result<Self, StoreError> {
         if hello.get_i32("maxWireVersion").unwrap_or_default() < Self::OLDEST_WIRE_VERSION {
-            return Err(StoreError::Internal("MongoDB 5.0 or newer is needed".to_owned()));
+            return Err(StoreError::Unusable("MongoDB 5.0 or newer is needed".to_owned()));
         }
         // A member that is not initiated has no set's name yet, and is no lone mongod all the same.
         if !hello.get_bool("isWritablePrimary").unwrap_or(false) {
@@ -78,6 +78,6 @@ mod tests {
         ] {
             assert!(matches!(hello(waits), Err(StoreError::Unavailable(_))));
         }
-        assert!(matches!(hello(doc! { "maxWireVersion": 9 }), Err(StoreError::Internal(_))));
+        assert!(matches!(hello(doc! { "maxWireVersion": 9 }), Err(StoreError::Unusable(_))));
     }
 }

@@ -3,51 +3,21 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::command::{Ran, program, run_once};
 use crate::harness::{Engine, Phone, Server, Setup, TEST_SECRET, on_every_engine};
 
-/// What a run ended with and printed.
-struct Run {
-    code: i32,
-    printed: String,
-    error: String,
+/// Replays with nothing but these settings.
+fn replay(arguments: &[&str], settings: &[(&str, &str)]) -> Ran {
+    run_once(&mut program(&[&["replay"], arguments].concat(), settings))
 }
 
-impl Run {
-    /// Runs the program with nothing but these settings.
-    fn new(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_viveka-sync"));
-        program.arg("replay").args(arguments).env_clear().envs(settings.iter().copied());
-        let Output { status, stdout, stderr } = program.output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Self { code: status.code().unwrap(), printed: text(stdout), error: text(stderr) }
-    }
-
-    /// Replays for a phone.
-    fn of(phone: &Phone, arguments: &[&str]) -> Self {
-        Self::new(&[&["--url", &phone.url], arguments].concat(), &[("TOKEN", &phone.token)])
-    }
-
-    /// The JSON that it printed, which must go with this exit code.
-    #[track_caller]
-    fn json(&self, code: i32) -> Value {
-        assert_eq!(self.code, code, "{}{}", self.printed, self.error);
-        let report: Value = serde_json::from_str(&self.printed).unwrap();
-        assert_eq!(report["ok"], json!(code == 0), "{report}");
-        report
-    }
-
-    /// The one line that it refused with.
-    #[track_caller]
-    fn refusal(&self) -> &str {
-        assert_eq!((self.code, self.printed.as_str()), (2, ""), "{}", self.error);
-        assert_eq!(self.error.lines().count(), 1, "{}", self.error);
-        &self.error
-    }
+/// Replays for a phone.
+fn replay_for(phone: &Phone, arguments: &[&str]) -> Ran {
+    replay(&[&["--url", &phone.url], arguments].concat(), &[("TOKEN", &phone.token)])
 }
 
 fn queue(name: &str) -> String {
@@ -101,7 +71,7 @@ fn sale(name: &str) -> Value {
 on_every_engine! {
     fn a_day_is_sent_twice_and_is_in_the_books_once(server: &Server) {
         let phone = Phone::new(server);
-        let run = Run::of(&phone, &[&queue("day.json"), "--twice", "--expect", &queue("expected/day.json"), "--json"]);
+        let run = replay_for(&phone, &[&queue("day.json"), "--twice", "--expect", &queue("expected/day.json"), "--json"]);
         let report = run.json(0);
         assert_eq!(each(&report, "result"), ["answered", "applied", "applied", "applied", "pulled"]);
         let again = &report["again"];
@@ -115,11 +85,11 @@ on_every_engine! {
     fn one_batch_leaves_the_same_books(server: &Server) {
         let phone = Phone::new(server);
         let arguments = [&queue("day.json"), "--batch", "--expect", &queue("expected/day.json"), "--twice", "--json"];
-        let report = Run::of(&phone, &arguments).json(0);
+        let report = replay_for(&phone, &arguments).json(0);
         assert_eq!(each(&report, "result"), ["answered", "applied"]);
         assert_eq!(each(&report, "captures"), [1, 4]);
         assert_eq!(each(&report["again"], "result"), ["answered", "replayed"]);
-        assert_eq!(each(&Run::of(&phone, &arguments).json(0), "result"), ["answered", "replayed"]);
+        assert_eq!(each(&replay_for(&phone, &arguments).json(0), "result"), ["answered", "replayed"]);
         assert_eq!(phone.pull().expect_ok()["revision"], json!(1));
     }
 }
@@ -130,7 +100,7 @@ fn phone() -> Phone {
 
 #[test]
 fn stale_retries_are_replayed_and_repacked_queues_known() {
-    let report = Run::of(&phone(), &[&queue("evening.jsonl"), "--twice", "--json"]).json(0);
+    let report = replay_for(&phone(), &[&queue("evening.jsonl"), "--twice", "--json"]).json(0);
     // In the order of time: the file holds the retries of the first capture further down.
     assert_eq!(each(&report, "line"), [1, 4, 2, 3, 5, 6, 7]);
     let results = ["applied", "replayed", "applied", "applied", "replayed", "pulled", "replayed"];
@@ -138,14 +108,14 @@ fn stale_retries_are_replayed_and_repacked_queues_known() {
     assert_eq!(report["payloads"][2]["answer"]["summary"]["alreadyApplied"], json!(2));
     assert_eq!(report["payloads"][3]["answer"]["warnings"][0]["path"], json!("/item/update/0/barcode"));
 
-    let batch = Run::of(&phone(), &[&queue("evening.jsonl"), "--batch"]);
+    let batch = replay_for(&phone(), &[&queue("evening.jsonl"), "--batch"]);
     assert!(batch.refusal().contains("evening.jsonl:3 (entry 3): in one batch its change of item"), "{}", batch.error);
 }
 
 #[test]
 fn what_is_refused_is_told_and_the_rest_is_sent() {
     let phone = phone();
-    let report = Run::of(&phone, &[&queue("counter"), "--json"]).json(1);
+    let report = replay_for(&phone, &[&queue("counter"), "--json"]).json(1);
     assert_eq!(each(&report, "result"), ["applied", "refused", "applied", "refused", "refused"]);
     assert_eq!(each(&report, "status"), [200, 422, 200, 422, 400]);
     let codes: Vec<_> = each(&report, "answer").into_iter().map(|answer| answer["code"].clone()).collect();
@@ -161,7 +131,7 @@ fn what_is_refused_is_told_and_the_rest_is_sent() {
 
 #[test]
 fn people_read_a_line_for_each_payload_and_a_table() {
-    let run = Run::of(&phone(), &[&queue("counter"), "--twice"]);
+    let run = replay_for(&phone(), &[&queue("counter"), "--twice"]);
     assert_eq!((run.code, run.error.as_str()), (1, ""));
     for told in [
         "sync_1736744400_a1                    200",
@@ -172,21 +142,21 @@ fn people_read_a_line_for_each_payload_and_a_table() {
         "\nrefused            3",
         "nothing doubled: revision 2 and all 3 records are as they were",
     ] {
-        assert!(run.printed.contains(told), "{told:?} is not in\n{}", run.printed);
+        assert!(run.output.contains(told), "{told:?} is not in\n{}", run.output);
     }
-    assert!(!run.printed.contains('\u{1b}'), "{}", run.printed);
+    assert!(!run.output.contains('\u{1b}'), "{}", run.output);
 
-    let warned = Run::of(&phone(), &[&queue("evening.jsonl"), "--twice"]);
+    let warned = replay_for(&phone(), &[&queue("evening.jsonl"), "--twice"]);
     let line =
         "evening.jsonl:3 (entry 3) /item/update/0/barcode: warning unknown_field: Unknown field ignored: barcode";
-    assert_eq!((warned.code, warned.printed.matches(line).count()), (0, 1), "{}", warned.printed);
+    assert_eq!((warned.code, warned.output.matches(line).count()), (0, 1), "{}", warned.output);
 }
 
 #[test]
 fn a_merged_batch_keeps_aliases_apart_and_says_whose_problem_it_is() {
     let phone = phone();
     let captures = Captures::of(&[sale("Tea"), sale("Bun")]);
-    Run::of(&phone, &[captures.path(), "--batch", "--json"]).json(0);
+    replay_for(&phone, &[captures.path(), "--batch", "--json"]).json(0);
     let data = &phone.pull().expect_ok()["data"];
     let sold = |at: usize| &data["invoices"][at]["products"][0]["itemName"];
     assert_eq!((sold(0), sold(1)), (&json!("Tea"), &json!("Bun")));
@@ -195,7 +165,7 @@ fn a_merged_batch_keeps_aliases_apart_and_says_whose_problem_it_is() {
     let mut overpaid = sale("Oil");
     overpaid["payment"]["create"][0]["amount"] = json!(21);
     let captures = Captures::of(&[item("Salt"), overpaid]);
-    let report = Run::of(&self::phone(), &[captures.path(), "--batch", "--json"]).json(1);
+    let report = replay_for(&self::phone(), &[captures.path(), "--batch", "--json"]).json(1);
     let problem = &report["payloads"][0]["errors"][0];
     assert!(problem["capture"].as_str().unwrap().ends_with("1.json:1 (entry 1)"), "{problem}");
     assert_eq!(problem["path"], json!("/payment/create/0/amount"));
@@ -205,8 +175,8 @@ fn a_merged_batch_keeps_aliases_apart_and_says_whose_problem_it_is() {
 fn what_was_applied_one_by_one_is_not_applied_again_in_a_batch() {
     let phone = phone();
     let captures = Captures::of(&[sale("Tea"), sale("Bun")]);
-    Run::of(&phone, &[captures.file("1.json").to_str().unwrap(), "--json"]).json(0);
-    let report = Run::of(&phone, &[captures.path(), "--batch", "--json"]).json(1);
+    replay_for(&phone, &[captures.file("1.json").to_str().unwrap(), "--json"]).json(0);
+    let report = replay_for(&phone, &[captures.path(), "--batch", "--json"]).json(1);
     assert_eq!(report["payloads"][0]["answer"]["code"], json!("applied_one_by_one"));
     assert_eq!(phone.pull().expect_ok()["revision"], json!(1));
 }
@@ -214,14 +184,14 @@ fn what_was_applied_one_by_one_is_not_applied_again_in_a_batch() {
 #[test]
 fn a_dry_run_applies_nothing() {
     let phone = phone();
-    let run = Run::of(&phone, &[&queue("day.json"), "--dry-run"]);
-    assert!(run.code == 1 && run.printed.contains("--batch tries them together"), "{}", run.printed);
-    let report = Run::of(&phone, &[&queue("day.json"), "--dry-run", "--batch", "--json"]).json(0);
+    let run = replay_for(&phone, &[&queue("day.json"), "--dry-run"]);
+    assert!(run.code == 1 && run.output.contains("--batch tries them together"), "{}", run.output);
+    let report = replay_for(&phone, &[&queue("day.json"), "--dry-run", "--batch", "--json"]).json(0);
     assert_eq!(each(&report, "result"), ["skipped", "valid"]);
     assert_eq!(report["payloads"][1]["answer"]["summary"]["invoicesCreated"], json!(3));
     assert_eq!(phone.pull().expect_ok()["revision"], json!(0));
     for other in ["--twice", "--save=file", "--expect=file"] {
-        assert_eq!(Run::of(&phone, &[&queue("day.json"), "--dry-run", other]).code, 2);
+        assert_eq!(replay_for(&phone, &[&queue("day.json"), "--dry-run", other]).code, 2);
     }
 }
 
@@ -229,23 +199,23 @@ fn a_dry_run_applies_nothing() {
 fn another_dataset_than_expected_is_shown_as_a_difference() {
     let captures = Captures::of(&[sale("Tea")]);
     let saved = captures.file("saved.txt");
-    Run::of(&phone(), &[captures.path(), "--save", saved.to_str().unwrap(), "--json"]).json(0);
+    replay_for(&phone(), &[captures.path(), "--save", saved.to_str().unwrap(), "--json"]).json(0);
     let expecting = [captures.path(), "--expect", saved.to_str().unwrap()];
-    let same = Run::of(&phone(), &expecting);
-    assert!(same.code == 0 && same.printed.contains("the dataset is as expected in "), "{}", same.printed);
+    let same = replay_for(&phone(), &expecting);
+    assert!(same.code == 0 && same.output.contains("the dataset is as expected in "), "{}", same.output);
 
     let other = phone();
     other.sync(&item("Bun")).expect_ok();
-    let different = Run::of(&other, &expecting);
+    let different = replay_for(&other, &expecting);
     assert_eq!(different.code, 1);
-    assert!(different.printed.contains("\n+      \"name\": \"Bun\","), "{}", different.printed);
-    let missing = different.printed.lines().find(|line| line.starts_with('-') && !line.starts_with("---"));
-    assert_eq!(missing, None, "{}", different.printed);
+    assert!(different.output.contains("\n+      \"name\": \"Bun\","), "{}", different.output);
+    let missing = different.output.lines().find(|line| line.starts_with('-') && !line.starts_with("---"));
+    assert_eq!(missing, None, "{}", different.output);
 
     // A whole answer will do as well.
     std::fs::write(&saved, other.pull().bytes).unwrap();
     let folder = captures.path();
-    Run::of(&other, &[folder, "--expect", saved.to_str().unwrap(), "--json"]).json(0);
+    replay_for(&other, &[folder, "--expect", saved.to_str().unwrap(), "--json"]).json(0);
 }
 
 #[test]
@@ -261,7 +231,7 @@ fn wrong_input_is_named_and_nothing_is_sent() {
         (format!("[{text},\n{{"), "1.json:2 (entry 2): not JSON: EOF while parsing an object in column"),
     ] {
         std::fs::write(&second, damaged).unwrap();
-        let run = Run::of(&phone, &[captures.path()]);
+        let run = replay_for(&phone, &[captures.path()]);
         assert!(run.refusal().contains(told), "{} is not {told}", run.error);
     }
     std::fs::write(&second, text).unwrap();
@@ -273,7 +243,7 @@ fn wrong_input_is_named_and_nothing_is_sent() {
         (&[captures.path(), "--timeout", "0"], "--timeout"),
         (&[], "required"),
     ] {
-        let run = Run::new(&[&["--token", &phone.token], arguments].concat(), &[]);
+        let run = replay(&[&["--token", &phone.token], arguments].concat(), &[]);
         assert!(run.refusal().contains(told), "{} is not {told}", run.error);
     }
     assert_eq!(phone.pull().expect_ok()["revision"], json!(0));
@@ -286,40 +256,40 @@ fn a_client_of_the_local_server_needs_no_token() {
     let captures = Captures::of(&[item("Tea")]);
     let data = setup.directory().to_str().unwrap();
     let client = ["--client", "64b0000000000000000000c1", "--url", &server.url(), captures.path()];
-    assert_eq!(Run::new(&client, &[("DATA_DIR", data)]).code, 0);
+    assert_eq!(replay(&client, &[("DATA_DIR", data)]).code, 0);
 
     let nowhere = captures.file("none");
-    let run = Run::new(&client, &[("DATA_DIR", nowhere.to_str().unwrap())]);
+    let run = replay(&client, &[("DATA_DIR", nowhere.to_str().unwrap())]);
     assert!(run.refusal().contains("DATA_DIR holds no secret"), "{}", run.error);
     assert!(!nowhere.exists(), "a tool that only reads made a data directory");
 
     let shared = ["--url", &Engine::Embedded.server().url(), captures.path()];
     let secret = [("JWT_SECRET", TEST_SECRET), ("TOKEN", "stale")];
-    assert_eq!(Run::new(&[&["--client", "64b0000000000000000000c2"], &shared[..]].concat(), &secret).code, 0);
-    assert!(Run::new(&[&["--client", "somebody"], &shared[..]].concat(), &secret).refusal().contains("24 hex digits"));
-    assert!(Run::new(&shared, &[]).refusal().contains("say who is calling"));
-    assert_eq!(Run::new(&shared, &[("TOKEN", "stale")]).code, 1);
+    assert_eq!(replay(&[&["--client", "64b0000000000000000000c2"], &shared[..]].concat(), &secret).code, 0);
+    assert!(replay(&[&["--client", "somebody"], &shared[..]].concat(), &secret).refusal().contains("24 hex digits"));
+    assert!(replay(&shared, &[]).refusal().contains("say who is calling"));
+    assert_eq!(replay(&shared, &[("TOKEN", "stale")]).code, 1);
 }
 
 #[test]
 fn what_a_phone_said_does_not_command_the_terminal() {
     let captures = Captures::of(&[json!({"item": {"delete": ["\u{1b}[2Jgone"]}})]);
-    let run = Run::of(&phone(), &[captures.path()]);
-    assert!(run.code == 1 && run.printed.contains("Item not found for delete: \u{fffd}[2Jgone"), "{}", run.printed);
+    let run = replay_for(&phone(), &[captures.path()]);
+    assert!(run.code == 1 && run.output.contains("Item not found for delete: \u{fffd}[2Jgone"), "{}", run.output);
 }
 
 #[test]
 fn help_shows_no_secret_and_has_examples() {
-    let run = Run::new(&["--help"], &[("TOKEN", "keep-this-secret"), ("JWT_SECRET", "keep-this-secret")]);
-    assert!(run.code == 0 && run.printed.contains("Examples:") && run.printed.contains("requestId"), "{}", run.printed);
-    assert!(!run.printed.contains("keep-this-secret"), "{}", run.printed);
+    let run = replay(&["--help"], &[("TOKEN", "keep-this-secret"), ("JWT_SECRET", "keep-this-secret")]);
+    assert!(run.code == 0 && run.output.contains("Examples:") && run.output.contains("requestId"), "{}", run.output);
+    assert!(!run.output.contains("keep-this-secret"), "{}", run.output);
 }
 
 #[test]
 fn a_store_that_is_away_is_asked_again_and_what_follows_does_not_overtake() {
     let server = Server::start(&Setup::embedded().env("MONGO_URL", "mongodb://127.0.0.1:1"));
     let captures = Captures::of(&[item("Tea"), item("Bun")]);
-    let report = Run::of(&Phone::new(&server), &[captures.path(), "--retries", "1", "--twice", "--json"]).json(1);
+    let report = replay_for(&Phone::new(&server), &[captures.path(), "--retries", "1", "--twice", "--json"]).json(1);
     assert_eq!(each(&report, "result"), ["unsettled", "unsent"]);
     assert_eq!(
         (each(&report, "status"), each(&report, "attempts")),
@@ -334,7 +304,7 @@ fn a_server_that_is_not_there_leaves_the_queue_unsettled() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let captures = Captures::of(&[item("Tea")]);
     let url = format!("http://127.0.0.1:{port}");
-    let report = Run::new(&["--url", &url, captures.path(), "--retries", "0", "--json"], &[("TOKEN", "any")]).json(1);
+    let report = replay(&["--url", &url, captures.path(), "--retries", "0", "--json"], &[("TOKEN", "any")]).json(1);
     assert_eq!(each(&report, "result"), ["unsettled"]);
     assert!(report["payloads"][0]["answer"]["message"].as_str().unwrap().starts_with("cannot connect: "), "{report}");
 }
@@ -345,7 +315,7 @@ fn a_way_that_loses_keys_is_caught_by_sending_twice() {
     let url = line_that_loses_keys(&phone.url);
     let captures = Captures::of(&[sale("Tea"), sale("Bun")]);
     let run = ["--url", &url, captures.path(), "--twice", "--json"];
-    let report = Run::new(&run, &[("TOKEN", &phone.token)]).json(1);
+    let report = replay(&run, &[("TOKEN", &phone.token)]).json(1);
     assert_eq!(each(&report, "result"), ["applied", "applied"]);
     let books = &report["again"]["books"];
     assert_eq!(
@@ -373,7 +343,7 @@ fn a_lost_answer_is_asked_for_again_with_the_same_key() {
         }
     });
     let captures = Captures::of(&[sale("Tea")]);
-    let report = Run::new(&["--url", &url, captures.path(), "--json"], &[("TOKEN", &phone.token)]).json(0);
+    let report = replay(&["--url", &url, captures.path(), "--json"], &[("TOKEN", &phone.token)]).json(0);
     assert_eq!((each(&report, "result"), each(&report, "attempts")), (vec![json!("replayed")], vec![json!(2)]));
     assert_eq!(phone.pull().expect_ok()["revision"], json!(1));
 }

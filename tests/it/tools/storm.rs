@@ -1,57 +1,25 @@
 //! `viveka-sync storm`: it loads real servers, audits their books, and says so.
 
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::command::{Ran, program, run_once};
 use crate::harness::{Engine, Phone, Server, Setup, TEST_SECRET, eventually, on_every_engine, token};
 
-/// What a run ended with and printed.
-struct Run {
-    code: i32,
-    printed: String,
-    error: String,
+/// Storms with nothing but these settings.
+fn storm(arguments: &[&str], settings: &[(&str, &str)]) -> Ran {
+    run_once(&mut command(arguments, settings))
 }
 
-impl Run {
-    /// Runs the program with nothing but these settings.
-    fn new(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
-        Self::of(program(arguments, settings).output().unwrap())
-    }
-
-    /// Storms a server whose secret is known.
-    fn on(server: &Server, arguments: &[&str]) -> Self {
-        Self::new(&[&["--url", &server.url()], arguments].concat(), &[("JWT_SECRET", TEST_SECRET)])
-    }
-
-    fn of(Output { status, stdout, stderr }: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Self { code: status.code().unwrap(), printed: text(stdout), error: text(stderr) }
-    }
-
-    /// The JSON that it printed, which must go with this exit code.
-    #[track_caller]
-    fn json(&self, code: i32) -> Value {
-        assert_eq!(self.code, code, "{}{}", self.printed, self.error);
-        let outcome: Value = serde_json::from_str(&self.printed).unwrap();
-        assert_eq!(outcome["passed"], json!(code == 0), "{outcome}");
-        outcome
-    }
-
-    /// The one line that it refused with.
-    #[track_caller]
-    fn refusal(&self) -> &str {
-        assert_eq!((self.code, self.printed.as_str()), (2, ""), "{}", self.error);
-        assert_eq!(self.error.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{}", self.error);
-        self.error.lines().last().unwrap()
-    }
+/// Storms a server whose secret is known.
+fn storm_on(server: &Server, arguments: &[&str]) -> Ran {
+    storm(&[&["--url", &server.url()], arguments].concat(), &[("JWT_SECRET", TEST_SECRET)])
 }
 
-fn program(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_viveka-sync"));
-    program.arg("storm").args(arguments).env_clear().envs(settings.iter().copied());
-    program
+fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    program(&[&["storm"], arguments].concat(), settings)
 }
 
 /// A number of a result, which is there.
@@ -65,7 +33,7 @@ on_every_engine! {
     fn a_retry_storm_passes_its_audit(server: &Server) {
         let load = ["--clients", "2", "--phones-per-client", "2", "--syncs", "40", "--duration", "20s", "--seed", "5"];
         let trouble = ["--retries", "3", "--hangups", "50", "--rebatch", "50", "--json"];
-        let outcome = Run::on(server, &[&load[..], &trouble[..]].concat()).json(0);
+        let outcome = storm_on(server, &[&load[..], &trouble[..]].concat()).json(0);
         assert_eq!((&outcome["audit"]["complete"], count(&outcome, "/audit/lookedAt/clients")), (&json!(true), 2));
         assert_eq!((count(&outcome, "/syncs/begun"), count(&outcome, "/syncs/acknowledged")), (40, 40));
         assert_eq!(count(&outcome, "/audit/lookedAt/acknowledged"), 40);
@@ -79,7 +47,7 @@ on_every_engine! {
     /// Open loop, full datasets, batches of another make.
     fn an_open_loop_passes_its_audit(server: &Server) {
         let load = ["--clients", "1", "--phones-per-client", "3", "--rate", "30", "--duration", "1s"];
-        let outcome = Run::on(server, &[&load[..], &["--batch", "12:market", "--data", "full", "--json"]].concat()).json(0);
+        let outcome = storm_on(server, &[&load[..], &["--batch", "12:market", "--data", "full", "--json"]].concat()).json(0);
         let (begun, not_begun) = (count(&outcome, "/syncs/begun"), count(&outcome, "/syncs/dueAndNotBegun"));
         assert!((29..=31).contains(&(begun + not_begun)), "{begun} begun, {not_begun} not");
         assert_eq!(outcome["settings"]["batch"], "12:item=1,update=1,invoice=7,payment=3");
@@ -88,7 +56,7 @@ on_every_engine! {
     /// Small batches of many phones of one shop: each is answered with its own receipt, whatever the others commit.
     fn phones_of_one_shop_get_receipts_alone(server: &Server) {
         let load = ["--clients", "1", "--phones-per-client", "12", "--syncs", "240", "--duration", "60s"];
-        let outcome = Run::on(server, &[&load[..], &["--batch", "till", "--data", "none", "--json"]].concat()).json(0);
+        let outcome = storm_on(server, &[&load[..], &["--batch", "till", "--data", "none", "--json"]].concat()).json(0);
         assert_eq!(outcome["requests"]["codes"], json!({}), "{}", outcome["requests"]);
         assert_eq!((count(&outcome, "/requests/answered"), count(&outcome, "/syncs/acknowledged")), (240, 240));
     }
@@ -111,7 +79,7 @@ fn books_that_were_changed_by_another_are_found() {
         (phone.sync(&json!({"payment": {"create": [payment]}})).status == 200).then_some(())
     });
     interrupt(storm.id());
-    let outcome = Run::of(storm.wait_with_output().unwrap()).json(1);
+    let outcome = Ran::from(storm.wait_with_output().unwrap()).json(1);
     assert_eq!(outcome["ended"], "interrupted");
     let problems = outcome["audit"]["problems"].to_string();
     assert!(problems.contains("paidAmount is") || problems.contains("its payments bring it to"), "{problems}");
@@ -127,7 +95,7 @@ fn tokens_name_issuer_and_audience() {
     let load =
         ["--url", &url, "--clients", "1", "--phones-per-client", "1", "--syncs", "2", "--duration", "20s", "--json"];
     let secret = ("JWT_SECRET", TEST_SECRET);
-    let outcome = Run::new(&load, &[secret, rules[0], rules[1]]).json(0);
+    let outcome = storm(&load, &[secret, rules[0], rules[1]]).json(0);
     assert_eq!(count(&outcome, "/syncs/acknowledged"), 2);
 }
 
@@ -148,7 +116,7 @@ fn an_overloaded_server_is_asked_again() {
         "60s",
         "--json",
     ];
-    let outcome = Run::on(&server, &load).json(0);
+    let outcome = storm_on(&server, &load).json(0);
     assert!(count(&outcome, "/requests/statuses/503") > 0 && count(&outcome, "/requests/codes/overloaded") > 0);
     assert_eq!(count(&outcome, "/syncs/acknowledged"), 24);
 }
@@ -167,7 +135,7 @@ fn a_server_that_dies_is_told() {
     });
     server.kill();
     interrupt(storm.id());
-    let outcome = Run::of(storm.wait_with_output().unwrap()).json(1);
+    let outcome = Ran::from(storm.wait_with_output().unwrap()).json(1);
     assert_eq!((&outcome["audit"]["complete"], count(&outcome, "/audit/lookedAt/clients")), (&json!(false), 0));
     assert!(outcome["audit"]["problems"].to_string().contains("its books cannot be had"), "{outcome}");
     assert!(count(&outcome, "/syncs/acknowledged") > 0 && count(&outcome, "/syncs/open") > 0, "{outcome}");
@@ -178,10 +146,10 @@ fn the_report_is_written_and_holds_the_figures() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("storm.html");
     let load = ["--clients", "1", "--syncs", "10", "--report", page.to_str().unwrap()];
-    let run = Run::on(Engine::Embedded.server(), &load);
-    assert_eq!(run.code, 0, "{}{}", run.printed, run.error);
-    assert!(run.printed.contains("Audit      passed: 10 acknowledged syncs of 1 clients"), "{}", run.printed);
-    assert!(run.printed.contains("Generator  ") && run.printed.contains("processor time"), "{}", run.printed);
+    let run = storm_on(Engine::Embedded.server(), &load);
+    assert_eq!(run.code, 0, "{}{}", run.output, run.error);
+    assert!(run.output.contains("Audit      passed: 10 acknowledged syncs of 1 clients"), "{}", run.output);
+    assert!(run.output.contains("Generator  ") && run.output.contains("processor time"), "{}", run.output);
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains("<b>PASSED</b>") && page.contains("<svg") && !page.contains("<script"), "{page}");
 }
@@ -195,10 +163,22 @@ fn one_token_is_one_client_whose_other_records_are_left_alone() {
     let url = server.url();
     let arguments = ["--url", &url, "--syncs", "5", "--json"];
     let settings = [("TOKEN", phone.token.as_str())];
-    let outcome = Run::new(&arguments, &settings).json(0);
+    let outcome = storm(&arguments, &settings).json(0);
     assert_eq!((count(&outcome, "/settings/clients"), count(&outcome, "/audit/lookedAt/ofOthers")), (1, 1));
-    let refused = Run::new(&[&arguments[..], &["--clients", "2"]].concat(), &settings);
+    let refused = storm(&[&arguments[..], &["--clients", "2"]].concat(), &settings);
     assert!(refused.refusal().contains("--clients must be 1 with --token"), "{}", refused.error);
+}
+
+#[test]
+fn no_report_is_left_of_no_storm() {
+    let directory = tempfile::tempdir().unwrap();
+    let (new, old) = (directory.path().join("new.html"), directory.path().join("old.html"));
+    std::fs::write(&old, "the last storm's").unwrap();
+    for page in [&new, &old] {
+        let away = ["--url", "http://127.0.0.1:1", "--report", page.to_str().unwrap()];
+        storm(&away, &[("JWT_SECRET", TEST_SECRET)]).refusal();
+    }
+    assert!(!new.exists() && std::fs::read(&old).unwrap() == b"the last storm's");
 }
 
 /// Arguments, settings, and a word of what is said.
@@ -222,14 +202,14 @@ fn what_is_no_storm_is_refused_in_one_line() {
         (&["--url", &url, "--report", "/nonexistent/report.html"], &secret, "cannot write /nonexistent/report.html"),
     ];
     for (arguments, settings, told) in cases {
-        let run = Run::new(arguments, settings);
+        let run = storm(arguments, settings);
         assert!(run.refusal().contains(told), "{arguments:?}: {}", run.error);
     }
 }
 
 #[test]
 fn the_help_is_enough() {
-    let help = Run::new(&["--help"], &[]);
+    let help = storm(&["--help"], &[]);
     assert_eq!(help.code, 0);
     for told in [
         "Examples:",
@@ -239,12 +219,12 @@ fn the_help_is_enough() {
         "20:item=5,update=5,delete=2,invoice=5,payment=3",
         "Exit code",
     ] {
-        assert!(help.printed.contains(told), "{told}");
+        assert!(help.output.contains(told), "{told}");
     }
 }
 
 fn start(arguments: &[&str], settings: &[(&str, &str)]) -> Child {
-    program(arguments, settings).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    command(arguments, settings).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 /// Sends SIGINT, as Ctrl-C does.

@@ -78,7 +78,9 @@ impl MongoArchive {
     }
 
     async fn find(options: &MongoOptions, pending: Pending) -> Result<Self, StoreError> {
-        let client_options = options.client_options().await?;
+        let mut client_options = options.client_options().await?;
+        // Of connections that are made beforehand, one that fails would take the others with it, whose errors say less.
+        client_options.min_pool_size = None;
         let name = client_options.default_database.clone().unwrap_or_else(|| options.database.clone());
         let db = Client::with_options(client_options)?.database(&name);
         let Hello { topology, .. } = Hello::ask(&db).await?;

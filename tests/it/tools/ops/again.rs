@@ -37,7 +37,7 @@ fn import(engine: Engine, setup: &Setup, archive: &Path) -> (i32, Value) {
 
 fn expect_refused(engine: Engine, setup: &Setup, archive: &Path, said: &[&str]) {
     let (code, row) = import(engine, setup, archive);
-    assert_eq!((code, &row["outcome"]), (1, &json!("refused")), "{row}");
+    assert_eq!((code, &row["outcome"]), (2, &json!("refused")), "{row}");
     let why = row["why"].as_str().unwrap();
     assert!(said.iter().all(|said| why.contains(said)) && why.contains("it stays as it is"), "{why}");
 }

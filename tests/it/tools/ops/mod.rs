@@ -4,11 +4,13 @@ mod accounts;
 mod again;
 mod care;
 mod check;
-mod command;
 mod interrupted;
 mod leftovers;
 mod moves;
 mod pending;
 mod refusals;
+mod restore;
 mod seeds;
 mod small;
+
+use super::command;

@@ -61,7 +61,7 @@ on_every_engine! {
         edit(&exported.file("items.jsonl"), |bytes| String::from_utf8(bytes).unwrap().replace("item 1", "item 7").into());
         let said = exported.refused(engine, &Setup::on(engine));
         assert!(said.contains("damaged") && said.contains(&exported.client), "{said}");
-        let verified = run(program(&["import", "--verify", exported.path()], &[])).expect_failure();
+        let verified = run(program(&["import", "--verify", exported.path()], &[])).expect_findings();
         assert!(verified.contains("damaged"), "{verified}");
     }
 
@@ -134,8 +134,10 @@ on_every_engine! {
             manifest["clients"][&other] = json!(sha256(&fs::read(&summary).unwrap()));
             manifest.to_string().into()
         });
-        for arguments in [&["import", "--verify", exported.path()][..], &["import", exported.path()]] {
-            let said = run(on(engine, &setup, arguments)).expect_failure();
+        for (code, arguments) in [(1, &["import", "--verify", exported.path()][..]), (2, &["import", exported.path()])] {
+            let ran = run(on(engine, &setup, arguments));
+            let said = ran.output;
+            assert_eq!(ran.code, code, "{said}{}", ran.error);
             assert!(said.contains("REFUSED") && said.contains("is not this client's"), "{said}");
         }
         let server = Server::start_ready(&setup);
@@ -219,8 +221,20 @@ fn a_file_that_a_server_has_open_is_told_in_one_line() {
     let _server = Server::start(&setup);
     for arguments in [&["export", "/nowhere/archive"][..], &["check"]] {
         let ran = run_once(&mut on(Engine::Embedded, &setup, arguments));
-        assert_eq!((ran.code, ran.error.lines().count()), (1, 1), "{}", ran.error);
+        assert_eq!((ran.code, ran.error.lines().count()), (2, 1), "{}", ran.error);
         assert!(ran.error.contains("in use by another process"), "{}", ran.error);
+    }
+}
+
+#[test]
+fn a_login_that_mongodb_refuses_is_told_plainly() {
+    let url = Setup::on(Engine::ReplicaSet).mongo_url().replace("mongodb://", "mongodb://shop:s3cret@");
+    let exported = Exported::new("bson");
+    let nowhere = exported.archive.join("none");
+    for arguments in [&["check"][..], &["export", nowhere.to_str().unwrap()], &["import", exported.path()]] {
+        let said = run(program(arguments, &[("MONGO_URL", &url)])).expect_failure();
+        assert!(said.starts_with("error: cannot use MONGO_URL: MongoDB refused the login: "), "{said}");
+        assert!(said.lines().count() == 1 && !said.contains("s3cret"), "{said}");
     }
 }
 

@@ -1,13 +1,16 @@
 //! Configuration, health, completions and manual pages, and that each command explains itself.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::command::{program, run};
+use super::command::{Ran, program, run};
 use crate::harness::{Mongod, Server, Setup, Topology, eventually};
 
 const COMMANDS: [&str; 7] = ["check", "completions", "config", "export", "health", "import", "man"];
+const ALL: [&str; 11] =
+    ["check", "completions", "config", "export", "health", "import", "man", "replay", "serve", "storm", "token"];
 
 fn setting(settings: &Value, name: &str) -> Value {
     let found = settings.as_array().unwrap().iter().find(|setting| setting["name"] == name);
@@ -51,9 +54,29 @@ fn health_is_the_exit_code() {
     let port = url.rsplit(':').next().unwrap();
     // As a container would ask itself.
     run(program(&["health"], &[("HOST", "0.0.0.0"), ("PORT", port)])).expect_ok();
+    let by_name = format!("http://localhost:{port}");
+    run(program(&["health", "--url", &by_name], &[])).expect_ok();
     drop(server);
-    let said = run(program(&["health", "--url", &url, "--timeout", "1"], &[])).expect_failure();
+    let said = run(program(&["health", "--url", &url, "--timeout", "1"], &[])).expect_findings();
     assert!(said.contains("does not answer"), "{said}");
+    run(program(&["health", "--timeout", "0"], &[])).expect_failure();
+}
+
+#[test]
+fn a_password_in_an_address_is_not_repeated() {
+    let captures = format!("{}/fixtures/queues/day.json", env!("CARGO_MANIFEST_DIR"));
+    for command in [&["replay", &captures][..], &["storm"], &["health"]] {
+        for url in ["http://user:s3cret@127.0.0.1:1/", "http://s3cret@h", "user:s3cret@h", "ftp://:s3c@s3cret@h/#?"] {
+            for url in [&["--url", url][..], &[url]] {
+                let said = run(program(&[command, url].concat(), &[("TOKEN", "any")]));
+                // A capture may have any name.
+                let Ran { code, error, .. } = said;
+                let is_capture = command[0] == "replay" && url.len() == 1;
+                assert!(code == 2 && error.lines().count() == 1, "{command:?} {url:?}: {error}");
+                assert!(is_capture || !error.contains("s3c"), "{command:?} {url:?}: {error}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -65,7 +88,7 @@ fn a_server_without_its_store_is_not_well() {
     // An answer is good for a moment.
     let said = eventually("the server has noticed", Duration::from_secs(20), || {
         let ran = run(program(&["health", "--url", &server.url(), "--timeout", "30"], &[]));
-        (ran.code != 0).then(|| ran.expect_failure())
+        (ran.code != 0).then(|| ran.expect_findings())
     });
     assert!(said.contains("store_unavailable"), "{said}");
 }
@@ -83,9 +106,20 @@ fn completions_know_every_command() {
 #[test]
 fn each_command_has_a_manual_page() {
     let directory = tempfile::tempdir().unwrap();
-    run(program(&["man", "--directory", directory.path().to_str().unwrap()], &[])).expect_ok();
+    let secrets = [("JWT_SECRET", "keep-this-secret"), ("MONGO_URL", "mongodb://u:keep-this-secret@h")];
+    run(program(&["man", "--directory", directory.path().to_str().unwrap()], &secrets)).expect_ok();
     let page = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
-    assert!(page("viveka-sync.1").contains("MONGO_URL"));
+    let settings = run(program(&["config", "--json"], &[])).expect_json();
+    let settings: Vec<_> = settings.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    for name in ["viveka-sync.1", "viveka-sync-serve.1", "viveka-sync-config.1"] {
+        let without = settings.iter().find(|setting| !page(name).contains(&format!("\\fB{setting}\\fR")));
+        assert_eq!(without, None, "{name}");
+    }
+    let names = directory.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let pages: BTreeSet<String> = names.collect();
+    let expected = ALL.into_iter().map(|command| format!("viveka-sync-{command}.1"));
+    assert_eq!(pages, expected.chain(["viveka-sync.1".to_owned()]).collect());
+    assert!(pages.iter().all(|name| !page(name).contains("keep\\-this") && !page(name).contains("keep-this")));
     for command in COMMANDS {
         let text = page(&format!("viveka-sync-{command}.1"));
         assert!(text.starts_with(".") || text.contains(".TH"), "{command}");
@@ -93,6 +127,42 @@ fn each_command_has_a_manual_page() {
         assert!(printed.contains(&format!("viveka\\-sync\\-{command}")) || printed.contains(command), "{command}");
     }
     assert!(run(program(&["man", "nothing"], &[])).expect_failure().contains("there is no command nothing"));
+}
+
+/// That they are kept is tested where each command is.
+#[test]
+fn each_command_tells_its_exit_codes() {
+    let told = |arguments: &[&str]| run(program(&[arguments, &["--help"]].concat(), &[])).expect_ok();
+    assert!(told(&[]).contains("Exit code, of all commands: 0 if all is good; 1 if"));
+    for command in ALL {
+        let help = told(&[command]);
+        let codes = help.split_once("Exit code: 0 ").unwrap_or_else(|| panic!("{help}")).1.split_once("\n\n");
+        let looks = ["check", "config", "export", "health", "import", "replay", "storm"].contains(&command);
+        let codes = codes.map_or_else(|| help.clone(), |(codes, _)| codes.to_owned());
+        assert!(codes.contains(" 2 if") && looks == codes.contains(" 1 if"), "{command}: {codes}");
+    }
+}
+
+#[test]
+fn who_asks_for_what_there_is_not_is_refused_in_one_line() {
+    for (arguments, environment, said) in [
+        (&["exprot"][..], &[][..], "unrecognized subcommand 'exprot'"),
+        (&["token"], &[], "--client <CLIENT>"),
+        (&["token", "--client", "somebody"], &[], "24 hex digits"),
+        (&["replay"], &[], "<PATH>..."),
+        (&["import"], &[], "<DIRECTORY>"),
+        (&["completions", "sh"], &[], "[possible values: bash"),
+        (&["config", "--max-operations", "0"], &[("MAX_OPERATIONS", "7")], "must be at least 1"),
+        (&["health"], &[("PORT", "http")], "(set by the environment variable PORT)"),
+        (&["check"], &[("RECEIPT_DAYS", "ever")], "(set by the environment variable RECEIPT_DAYS)"),
+        (&["check"], &[("LOG", "===[")], "LOG is invalid"),
+        (&["check", "--data-dir", "/dev/null/data"], &[], "/dev/null/data"),
+    ] {
+        let Ran { code, output, error } = run(program(arguments, environment));
+        assert_eq!((code, output.as_str(), error.lines().count()), (2, "", 1), "{arguments:?}: {error}");
+        assert!(error.starts_with("error: ") && error.contains(said), "{arguments:?}: {error}");
+        assert_eq!(said.contains("environment"), error.contains("environment"), "{arguments:?}: {error}");
+    }
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! The program with a subcommand, on the data of a server's setup.
+//! The program with a subcommand, and what it comes to.
 
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{Engine, Setup, eventually};
 
@@ -43,11 +43,13 @@ pub fn run(mut command: Command) -> Ran {
 
 /// Runs it to its end, whoever has its file open.
 pub fn run_once(command: &mut Command) -> Ran {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    Ran {
-        code: output.status.code().unwrap_or(-1),
-        output: String::from_utf8(output.stdout).unwrap(),
-        error: String::from_utf8(output.stderr).unwrap(),
+    command.stdin(Stdio::null()).output().unwrap().into()
+}
+
+impl From<Output> for Ran {
+    fn from(Output { status, stdout, stderr }: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: status.code().unwrap_or(-1), output: text(stdout), error: text(stderr) }
     }
 }
 
@@ -65,10 +67,35 @@ impl Ran {
         serde_json::from_str(&self.expect_ok()).unwrap()
     }
 
-    /// All that a failed command has said.
+    /// All that a command has said that found something that is not good.
     #[track_caller]
-    pub fn expect_failure(self) -> String {
+    pub fn expect_findings(self) -> String {
         assert_eq!(self.code, 1, "{}{}", self.output, self.error);
         self.output + &self.error
+    }
+
+    /// All that a command has said that could not do its work.
+    #[track_caller]
+    pub fn expect_failure(self) -> String {
+        assert_eq!(self.code, 2, "{}{}", self.output, self.error);
+        self.output + &self.error
+    }
+
+    /// The JSON of a command that says there whether all is good, as its exit code must, which is this one.
+    #[track_caller]
+    pub fn json(&self, code: i32) -> Value {
+        assert_eq!(self.code, code, "{}{}", self.output, self.error);
+        let told: Value = serde_json::from_str(&self.output).unwrap();
+        let is_good = ["ok", "passed"].into_iter().find_map(|member| told.get(member));
+        assert_eq!(is_good, Some(&json!(code == 0)), "{told}");
+        told
+    }
+
+    /// The one line with which a command refused to do anything.
+    #[track_caller]
+    pub fn refusal(&self) -> &str {
+        assert_eq!((self.code, self.output.as_str()), (2, ""), "{}", self.error);
+        assert_eq!(self.error.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{}", self.error);
+        self.error.lines().last().unwrap()
     }
 }
