@@ -14,6 +14,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use bson::RawDocumentBuf;
 use serde::{Deserialize, Serialize};
 
 use super::encoding::Encoding;
@@ -21,7 +22,7 @@ use crate::clock;
 use crate::model::ClientId;
 use crate::store::archive::{
     ArchiveError, ArchiveId, Books, CHUNK_BYTES, Chunk, ChunkSender, Chunks, Head, Part, Source, Sum, Sums, Tally,
-    channel, sha256, show_id,
+    archived_receipt, channel, sha256, show_id,
 };
 
 /// Counts and digests by the names of collections.
@@ -70,7 +71,9 @@ pub(super) struct Directory {
 
 impl Manifest {
     const FORMAT: &str = "viveka-sync archive";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
+    /// The first version, which is read too: receipts did not say whose they are.
+    const FIRST: u32 = 1;
 
     /// One that is just begun.
     pub fn new(encoding: Encoding, source: Source, client: Option<ClientId>) -> Self {
@@ -98,9 +101,10 @@ impl Directory {
     pub fn begin(path: &Path, manifest: Manifest) -> Result<Self, ArchiveError> {
         if path.join(Self::MANIFEST).exists() {
             let begun = Self::open(path)?;
-            let same = |of: &Manifest| (of.encoding, of.source.clone(), of.client.clone());
+            let same = |of: &Manifest| (of.version, of.encoding, of.source.clone(), of.client.clone());
             if same(&begun.manifest) != same(&manifest) {
-                let why = "an archive of another store, another client or another encoding was begun here";
+                let why =
+                    "an archive of another store, another client, another encoding or an older version was begun here";
                 return Err(refuse(path, why));
             }
             return Ok(begun);
@@ -121,7 +125,8 @@ impl Directory {
             fs::read(path.join(Self::MANIFEST)).map_err(|e| refuse(path, format!("no {}: {e}", Self::MANIFEST)))?;
         let manifest: Manifest =
             serde_json::from_slice(&bytes).map_err(|e| refuse(path, format!("{}: {e}", Self::MANIFEST)))?;
-        if (manifest.format.as_str(), manifest.version) != (Manifest::FORMAT, Manifest::VERSION) {
+        let is_known = (Manifest::FIRST..=Manifest::VERSION).contains(&manifest.version);
+        if manifest.format != Manifest::FORMAT || !is_known {
             return Err(refuse(path, "it is no archive of this version of the format"));
         }
         Ok(Self { path: path.to_owned(), manifest })
@@ -227,6 +232,7 @@ impl Directory {
             let (mut records, mut bytes) = (Vec::new(), 0);
             while let Some(record) = self.manifest.encoding.read(&mut input).map_err(|e| refuse(&path, e))? {
                 tally.add_record(part, record.as_bytes());
+                let record = self.own(client, part, record)?;
                 part.check(client, &record)?;
                 if !keep(part, &record) {
                     continue;
@@ -248,6 +254,14 @@ impl Directory {
             return Err(refuse(&directory, "the records are not those that client.json knows: the archive is damaged"));
         }
         Ok(())
+    }
+
+    /// A record of an archive of the first version, whose receipts do not say whose they are, as it would be now.
+    fn own(&self, client: &ClientId, part: Part, record: RawDocumentBuf) -> Result<RawDocumentBuf, ArchiveError> {
+        if self.manifest.version > Manifest::FIRST || part != Part::Receipts {
+            return Ok(record);
+        }
+        Ok(archived_receipt(client, &record)?)
     }
 
     /// Says what is wrong with the archive.

@@ -97,7 +97,7 @@ pub struct Source {
 pub enum Part {
     /// A collection of its dataset, in the order of `_id`.
     Data(Collection),
-    /// What came of each idempotency key, less `_id` and `clientId`, in the order of the keys.
+    /// What came of each idempotency key, less `_id` and with `clientId` last, in the order of the keys.
     Receipts,
     /// What each local id stands for, in the order of the local ids.
     LocalIds,
@@ -155,9 +155,8 @@ impl Part {
     /// [`ArchiveError::Record`].
     pub fn check(self, client: &ClientId, record: &RawDocument) -> Result<(), ArchiveError> {
         let owner = match self {
-            Self::Receipts => return Ok(()),
             Self::Account => "_id",
-            Self::Data(_) | Self::LocalIds | Self::Sessions => "clientId",
+            Self::Data(_) | Self::Receipts | Self::LocalIds | Self::Sessions => "clientId",
         };
         match record.get_object_id(owner) {
             Ok(id) if id == client.object_id() => Ok(()),
@@ -415,7 +414,17 @@ pub(super) fn compare(client: &ClientId, sent: &Sums, held: Sums) -> Result<Sums
     }
 }
 
-/// A receipt as it is archived: less what each engine adds to it in a way of its own.
+/// A stored receipt as it is archived: less what each engine adds to it in a way of its own, and with whose it is.
+///
+/// # Errors
+/// [`StoreError::Internal`] if it cannot be read.
+pub fn archived_receipt(client: &ClientId, record: &RawDocument) -> Result<RawDocumentBuf, StoreError> {
+    let mut archived = bare_receipt(record)?;
+    archived.append(bson::cstr!("clientId"), client.object_id());
+    Ok(archived)
+}
+
+/// A receipt less what says where it is kept.
 pub(super) fn bare_receipt(record: &RawDocument) -> Result<RawDocumentBuf, StoreError> {
     let mut bare = RawDocumentBuf::new();
     for element in record {
@@ -428,9 +437,9 @@ pub(super) fn bare_receipt(record: &RawDocument) -> Result<RawDocumentBuf, Store
 }
 
 /// A receipt as MongoDB keeps it.
-pub(super) fn receipt_of(client: ObjectId, key: &str, bare: &RawDocument) -> Result<RawDocumentBuf, StoreError> {
+pub(super) fn receipt_of(client: ObjectId, key: &str, archived: &RawDocument) -> Result<RawDocumentBuf, StoreError> {
     let mut record = rawdoc! { "_id": { "clientId": client, "key": key } };
-    for element in bare {
+    for element in &*bare_receipt(archived)? {
         let (name, value) = element.map_err(|e| StoreError::Internal(e.to_string()))?;
         record.append(name, value);
     }

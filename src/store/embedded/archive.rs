@@ -1,5 +1,6 @@
 //! Whole clients of the file, read and written beside the server, which must not run.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use redb::{Database, ReadTransaction, WriteTransaction};
 use super::super::StoreError;
 use super::super::archive::{
     Accounts, Archive, ArchiveError, ArchiveId, Books, CHUNK_BYTES, CHUNK_RECORDS, Chunk, ChunkSender, Finding,
-    Incoming, Landed, Part, Source, Sums, Tally, channel, compare,
+    Incoming, Landed, Part, Source, Sums, Tally, archived_receipt, channel, compare,
 };
 use super::file::{BookFile, ReadOnlyFile};
 use super::tables::{Tables, whole};
@@ -137,11 +138,20 @@ fn send_all(transaction: &ReadTransaction, client: &ClientId, sender: &ChunkSend
         if part.is_foreign() {
             whole::visit_accounts(transaction, client, part, |record| filling.push(record))?;
         } else {
-            tables.visit(client, part, |record| filling.push(record))?;
+            tables.visit(client, part, |record| filling.push(&archived(client, part, record)?))?;
         }
         filling.send()?;
     }
     Ok(())
+}
+
+/// A stored record in the form in which it is archived.
+fn archived<'a>(client: &ClientId, part: Part, record: &'a [u8]) -> Result<Cow<'a, [u8]>, StoreError> {
+    if part != Part::Receipts {
+        return Ok(Cow::Borrowed(record));
+    }
+    let record = RawDocument::from_bytes(record).map_err(|e| StoreError::Internal(e.to_string()))?;
+    Ok(Cow::Owned(archived_receipt(client, record)?.into_bytes()))
 }
 
 /// A chunk that grows until it is worth to be sent.
@@ -266,7 +276,7 @@ fn held(transaction: &WriteTransaction, client: &ClientId) -> Result<Sums, Store
     let (mut tally, tables) = (Tally::default(), Tables::open(transaction)?);
     for part in Part::BOOKS {
         tables.visit(client, part, |record| {
-            tally.add_record(part, record);
+            tally.add_record(part, &archived(client, part, record)?);
             Ok(())
         })?;
     }

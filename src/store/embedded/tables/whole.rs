@@ -8,7 +8,7 @@ use bson::raw::RawDocument;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 use super::super::super::StoreError;
-use super::super::super::archive::{Finding, Head, Part, Severity};
+use super::super::super::archive::{Finding, Head, Part, Severity, bare_receipt};
 use super::super::super::records::{Change, ChangeKind, Table};
 use super::super::failed;
 use super::{Open, TOUCHED, Tables, WritableTables, client_key, counters, local_key, raw};
@@ -290,6 +290,7 @@ impl WritableTables<'_> {
 
     fn put_receipt(&mut self, client: &ClientId, record: &RawDocument) -> Result<(), StoreError> {
         let unreadable = |e: bson::error::Error| StoreError::Internal(e.to_string());
+        let record = bare_receipt(record)?;
         let key = record.get_str("key").map_err(unreadable)?;
         let age = record.get_datetime("createdAt").map_err(unreadable)?.timestamp_millis();
         let key = [&client_key(client)[..], key.as_bytes()].concat();

@@ -4,6 +4,7 @@ mod accounts;
 mod again;
 mod care;
 mod check;
+mod forged;
 mod interrupted;
 mod leftovers;
 mod moves;
