@@ -32,7 +32,15 @@ not do its work. `viveka-sync COMMAND --help` says more, with examples.";
 
 /// What `serve --help` says below the options.
 const SERVE: &str = "\
-Exit code: 0 after an orderly stop (SIGTERM, Ctrl-C), 2 if the server did not start or could not go on.";
+Without any setting it serves on 127.0.0.1:10000 from a file in ./data, with a secret of its own that it keeps there, and logs
+a line to try it with. A flag goes before its variable. SIGTERM and Ctrl-C stop it when what is in flight is done.
+
+Exit code: 0 after an orderly stop, 2 if the server did not start or could not go on.
+
+Examples:
+  viveka-sync
+  JWT_SECRET=.. HOST=0.0.0.0 viveka-sync serve --max-operations 5000
+  JWT_SECRET=.. MONGO_URL='mongodb://a,b,c/vivekaDB?replicaSet=rs0' viveka-sync serve";
 
 /// The sync server for offline-first business apps: all or nothing, exactly once.
 #[derive(Debug, Parser)]

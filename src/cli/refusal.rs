@@ -12,7 +12,7 @@ use super::Cli;
 /// what may be a password.
 pub fn refusal(mut error: clap::Error) -> String {
     let variable = variable(&error, |name| env::var_os(name));
-    for kind in [ContextKind::InvalidValue, ContextKind::InvalidArg] {
+    for kind in [ContextKind::InvalidValue, ContextKind::InvalidArg, ContextKind::InvalidSubcommand] {
         if let Some(ContextValue::String(text)) = error.get(kind) {
             let text = without_credentials(text);
             error.insert(kind, ContextValue::String(text));
@@ -46,7 +46,7 @@ fn variable<V: AsRef<OsStr>>(error: &clap::Error, set: impl Fn(&OsStr) -> Option
 
 /// Without what stands before an `@`, where URLs have user and password, even where it is no URL.
 fn without_credentials(text: &str) -> String {
-    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
     match rest.rsplit_once('@') {
         None => text.to_owned(),
         Some((_, host)) if scheme.is_empty() => format!("***@{host}"),

@@ -1,6 +1,6 @@
 //! `viveka-sync token`: a development token.
 
-use clap::Args;
+use clap::{Arg, Args};
 
 use super::{CliError, Exit};
 use crate::config::Config;
@@ -19,7 +19,7 @@ Examples:
 
 /// Whose token.
 #[derive(Debug, Args)]
-#[command(after_long_help = HELP)]
+#[command(after_long_help = HELP, mut_args = show)]
 pub(super) struct Arguments {
     /// The client's id: 24 hex digits
     #[arg(long)]
@@ -33,6 +33,15 @@ pub(super) struct Arguments {
     days: u32,
     #[command(flatten)]
     config: Config,
+}
+
+/// Shows the settings that a token depends on. All are taken, so that the command runs in the server's environment as it
+/// is.
+fn show(option: Arg) -> Arg {
+    const SHOWN: [&str; 8] =
+        ["client", "session", "days", "jwt_secret", "jwt_issuer", "jwt_audience", "data_dir", "mongo_url"];
+    let is_shown = SHOWN.contains(&option.get_id().as_str());
+    option.hide(!is_shown)
 }
 
 /// Prints the token and nothing else.

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::Client;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Client, ClientBuilder};
 
 pub use address::{Address, AddressError};
 pub use answer::Answer;
@@ -80,18 +80,7 @@ impl Server {
     /// # Errors
     /// [`AddressError`], if this machine has no certificates to know an https server by.
     pub fn at(address: Address, patience: Duration) -> Result<Self, AddressError> {
-        // An error says that the process has one already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = Client::builder()
-            .connect_timeout(CONNECT.min(patience))
-            .timeout(patience)
-            .pool_idle_timeout(IDLE)
-            .tcp_nodelay(true)
-            // A token is for this server alone, and what is measured is this server.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy();
-        let builder = if address.is_secure() { builder } else { builder.tls_certs_only([]) };
-        let http = builder.build().map_err(|error| AddressError::Certificates(reason(error)))?;
+        let http = http(&address, patience).build().map_err(|error| AddressError::Certificates(reason(error)))?;
         Ok(Self { http, address: Arc::new(address), patience })
     }
 
@@ -201,6 +190,21 @@ impl Route {
     }
 }
 
+/// How requests to an address are made.
+fn http(address: &Address, patience: Duration) -> ClientBuilder {
+    // An error says that the process has one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = Client::builder()
+        .connect_timeout(CONNECT.min(patience))
+        .timeout(patience)
+        .pool_idle_timeout(IDLE)
+        .tcp_nodelay(true)
+        // A token is for this server alone, and what is measured is this server.
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy();
+    if address.is_secure() { builder } else { builder.tls_certs_only([]) }
+}
+
 /// The innermost cause: the outer ones only say that a request failed.
 fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
@@ -209,4 +213,51 @@ fn reason(error: reqwest::Error) -> String {
         cause = deeper;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+    use std::thread;
+
+    use super::*;
+
+    /// One that takes connections and never answers the handshake of TCP: its queue is full.
+    fn silent(port: u16) -> (socket2::Socket, Vec<socket2::Socket>) {
+        let stream = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 3), port)).into();
+        let full = stream();
+        full.bind(&address).unwrap();
+        full.listen(0).unwrap();
+        let waiting = (0..4).map(|_| {
+            let one = stream();
+            one.set_nonblocking(true).unwrap();
+            // Most of them are under way for ever.
+            let _ = one.connect(&address);
+            one
+        });
+        let waiting = waiting.collect();
+        (full, waiting)
+    }
+
+    /// One that refuses, one that is silent, and one that answers.
+    #[tokio::test]
+    async fn all_addresses_of_a_name_are_tried_within_the_time() {
+        let live = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = live.local_addr().unwrap().port();
+        let _silent = silent(port);
+        let answering = thread::spawn(move || {
+            let (mut connection, _) = live.accept().unwrap();
+            let _ = connection.read(&mut [0; 1024]).unwrap();
+            connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+        });
+        let address: Address = format!("http://shop.test:{port}").parse().unwrap();
+        let patience = Duration::from_secs(3);
+        let addresses = [[127, 0, 0, 2], [127, 0, 0, 3], [127, 0, 0, 1]].map(|host| SocketAddr::from((host, port)));
+        let http = http(&address, patience).resolve_to_addrs("shop.test", &addresses).build().unwrap();
+        let server = Server { http, address: Arc::new(address), patience };
+        assert_eq!(server.health().await.unwrap().status, 200);
+        answering.join().unwrap();
+    }
 }

@@ -197,12 +197,12 @@ mod tests {
         assert_eq!(ids, ["item Tea", "item Tea (3)", "item Tea (2)", "item Tea (2) (2)"]);
     }
 
-    /// Some 5,000,000,000 look-ups if each began with the first name.
+    /// Some 200,000,000 look-ups if each began with the first name.
     #[test]
-    fn a_hundred_thousand_of_one_name_are_named_in_a_moment() {
-        let payments: Vec<_> = (0..100_000).map(|n| json!({"_id": format!("{n:024}"), "invoiceId": "f"})).collect();
+    fn twenty_thousand_of_one_name_are_named_in_a_moment() {
+        let payments: Vec<_> = (0..20_000).map(|n| json!({"_id": format!("{n:024}"), "invoiceId": "f"})).collect();
         let one = form(json!({"payments": payments}));
-        assert_eq!(one["payments"][99_999]["_id"], "payment 100000 of f");
+        assert_eq!(one["payments"][19_999]["_id"], "payment 20000 of f");
     }
 
     #[test]

@@ -147,6 +147,7 @@ fn each_command_tells_its_exit_codes() {
 fn who_asks_for_what_there_is_not_is_refused_in_one_line() {
     for (arguments, environment, said) in [
         (&["exprot"][..], &[][..], "unrecognized subcommand 'exprot'"),
+        (&["http://user:s3cret@host"], &[], "'http://***@host'"),
         (&["token"], &[], "--client <CLIENT>"),
         (&["token", "--client", "somebody"], &[], "24 hex digits"),
         (&["replay"], &[], "<PATH>..."),
@@ -178,4 +179,7 @@ fn the_help_of_each_command_has_examples_and_no_secrets() {
         let help = run(program(&[command, "--help"], &[])).expect_ok();
         assert!(help.contains("MONGO_URL") && help.contains("DATA_DIR") && !help.contains("MAX_REQUESTS"), "{help}");
     }
+    let help = run(program(&["token", "--help"], &secrets)).expect_ok();
+    assert!(help.contains("JWT_SECRET") && help.contains("--session") && !help.contains("MAX_REQUESTS"), "{help}");
+    assert!(!help.contains("keep-this-secret"), "{help}");
 }
