@@ -7,12 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bson::raw::RawDocument;
 use clap::Args;
 use indicatif::ProgressBar;
-use serde::Serialize;
-use serde_json::json;
 
 use super::directory::{ClientSummary, Directory, Manifest};
+use super::outcome::{BooksOf, Outcome, Row, report};
 use super::{export, progress};
-use crate::cli::output::{Table, print, print_json};
 use crate::cli::store_settings::{self, StoreSettings};
 use crate::cli::{CliError, Exit};
 use crate::clock;
@@ -78,46 +76,6 @@ pub(in crate::cli) struct Arguments {
     store: StoreSettings,
 }
 
-/// What came of one client.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Row {
-    client: String,
-    outcome: Outcome,
-    /// Nothing of the books is known where something was discarded.
-    #[serde(flatten)]
-    books: Option<BooksOf>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
-}
-
-/// The books of a row.
-#[derive(Debug, Serialize)]
-struct BooksOf {
-    revision: i64,
-    records: u64,
-    /// Receipts that were too old to be taken.
-    expired: u64,
-}
-
-/// What came of a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Outcome {
-    /// It is there now.
-    Imported,
-    /// It was there already, the same.
-    Present,
-    /// The archive's records are what it says.
-    Verified,
-    /// What was left of it is removed.
-    Discarded,
-    /// There was nothing to remove.
-    Nothing,
-    /// It was not taken.
-    Refused,
-}
-
 /// Does it, and prints what came of each client.
 pub(in crate::cli) async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let _logging = telemetry::start(&arguments.store.0)?;
@@ -137,7 +95,7 @@ pub(in crate::cli) async fn run(arguments: Arguments) -> Result<Exit, CliError> 
             }
         }
     };
-    report(&arguments, &rows);
+    report(arguments.json, &rows);
     Ok(match rows.iter().any(|row| row.outcome == Outcome::Refused) {
         false => Exit::Good,
         // The archive was only looked at.
@@ -322,51 +280,4 @@ impl Task<'_> {
 /// False for a receipt that is older than this time. One that does not say is kept.
 fn is_since(part: Part, record: &RawDocument, since: i64) -> bool {
     part != Part::Receipts || record.get_datetime("createdAt").map_or(true, |at| at.timestamp_millis() >= since)
-}
-
-impl Row {
-    fn new(summary: &ClientSummary, outcome: Outcome) -> Self {
-        let books = BooksOf {
-            revision: summary.head.revision.0,
-            records: summary.collections.values().map(|sum| sum.records).sum(),
-            expired: 0,
-        };
-        Self { client: summary.client.clone(), outcome, books: Some(books), why: None }
-    }
-
-    fn refused(summary: &ClientSummary, error: &ArchiveError) -> Self {
-        Self { why: Some(error.to_string()), ..Self::new(summary, Outcome::Refused) }
-    }
-}
-
-impl Outcome {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Imported => "imported",
-            Self::Present => "is there already",
-            Self::Verified => "verified",
-            Self::Discarded => "discarded",
-            Self::Nothing => "nothing to discard",
-            Self::Refused => "REFUSED",
-        }
-    }
-}
-
-fn report(arguments: &Arguments, rows: &[Row]) {
-    if arguments.json {
-        return print_json(&json!({ "clients": rows }));
-    }
-    let mut table = Table::new(&["client", "outcome", "revision", "records", "expired receipts"], &[2, 3, 4]);
-    for row in rows {
-        let numbers = row
-            .books
-            .iter()
-            .flat_map(|books| [books.revision.to_string(), books.records.to_string(), books.expired.to_string()]);
-        table.row([row.client.clone(), row.outcome.word().to_owned()].into_iter().chain(numbers));
-    }
-    let mut text = table.text();
-    for row in rows {
-        text.extend(row.why.iter().map(|why| format!("\nREFUSED: {why}\n")));
-    }
-    print(&text);
 }

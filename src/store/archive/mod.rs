@@ -386,6 +386,9 @@ pub enum ArchiveError {
     /// Somebody wrote what was being read. Another try may do.
     #[error("client {0} was written to while it was read, again and again; stop the servers first")]
     Moved(ClientId),
+    /// The import was taken back while it ran.
+    #[error("the import into client {0} was taken back while it ran; nothing of it is left")]
+    TakenBack(ClientId),
     /// A batch is decided and was not applied to its end.
     #[error("a batch of client {0} is decided and not applied to its end; start a server, which finishes it")]
     Pending(ClientId),

@@ -30,21 +30,24 @@ pub(super) struct Marker {
 pub(super) enum Claim {
     /// It is a client that is served.
     Occupied { by_this_archive: bool },
-    /// The marker is set, now or by the same import before.
-    Marked(Marker),
+    /// The marker was set now.
+    Set(Marker),
+    /// The same import has set it before.
+    Found(Marker),
 }
 
 impl Marker {
     /// Sets the marker of a client that has no document, or finds the one that the same import has set.
     pub async fn claim(db: &Database, client: &ClientId, archive: &ArchiveId) -> Result<Claim, ArchiveError> {
         let marked = doc! { "_id": client.object_id(), IMPORTING: { "archive": &archive.0, "empty": false } };
-        match db.collection::<Document>(CLIENTS).insert_one(marked).write_concern(durable()).await {
+        match db.collection::<Document>(CLIENTS).insert_one(&marked).write_concern(durable()).await {
+            Ok(_) => return Self::of(client, &marked)?.map(Claim::Set).ok_or(ArchiveError::TakenBack(*client)),
             Err(error) if code(&error) != Some(DUPLICATE_KEY) => return Err(failed(error)),
-            _ => {}
+            Err(_) => {}
         }
-        let document = document(db, client).await?.ok_or(ArchiveError::Moved(*client))?;
+        let document = document(db, client).await?.ok_or(ArchiveError::TakenBack(*client))?;
         match Self::of(client, &document)? {
-            Some(marker) if marker.is_of(archive) => Ok(Claim::Marked(marker)),
+            Some(marker) if marker.is_of(archive) => Ok(Claim::Found(marker)),
             Some(_) => Err(ArchiveError::Begun(*client)),
             None => Ok(Claim::Occupied { by_this_archive: document.get_str("importedFrom").ok() == Some(&archive.0) }),
         }
@@ -86,6 +89,16 @@ impl Marker {
         self.expect(noted.matched_count)
     }
 
+    /// Finds out whether it is still set.
+    ///
+    /// # Errors
+    /// [`ArchiveError::TakenBack`] if somebody has removed it.
+    pub async fn expect_set(&self, db: &Database) -> Result<(), ArchiveError> {
+        let clients = db.collection::<Document>(CLIENTS);
+        let set = clients.find_one(self.own()).projection(doc! { "_id": 1 }).await.map_err(failed)?;
+        self.expect(set.is_some().into())
+    }
+
     /// Makes it a client: counters, a history of its own, and no marker.
     pub async fn publish(&self, db: &Database, head: Head) -> Result<(), ArchiveError> {
         let set = doc! {
@@ -113,7 +126,7 @@ impl Marker {
     }
 
     fn expect(&self, matched: u64) -> Result<(), ArchiveError> {
-        if matched == 1 { Ok(()) } else { Err(ArchiveError::Moved(self.client)) }
+        if matched == 1 { Ok(()) } else { Err(ArchiveError::TakenBack(self.client)) }
     }
 }
 

@@ -25,19 +25,32 @@ pub(super) async fn write(db: &Database, mut incoming: Incoming) -> Result<Lande
     let client = incoming.client;
     let mut marker = match Marker::claim(db, &client, &incoming.archive).await? {
         Claim::Occupied { by_this_archive } => return Ok(Landed::Occupied { by_this_archive }),
-        Claim::Marked(marker) => marker,
+        Claim::Set(marker) | Claim::Found(marker) => marker,
     };
     if !marker.proven && holds_books(db, &client).await? {
         marker.remove(db).await?;
         return Ok(Landed::Occupied { by_this_archive: false });
     }
-    let held = fill(db, &mut marker, &mut incoming).await;
-    if held.as_ref().is_err_and(is_refusal) {
+    let written = match fill(db, &mut marker, &mut incoming).await {
+        Ok(held) => marker.publish(db, incoming.head).await.map(|()| held),
+        Err(error) => Err(error),
+    };
+    match &written {
+        Err(ArchiveError::TakenBack(_)) => sweep(db, marker, &incoming.archive).await?,
+        Err(error) if is_refusal(error) => take_back(db, &marker).await?,
+        _ => {}
+    }
+    written.map(Landed::Now)
+}
+
+/// Removes what was written after somebody had taken the import back: under a marker of its own, and only if nobody has
+/// made it a client or begun another import since.
+async fn sweep(db: &Database, taken_back: Marker, archive: &ArchiveId) -> Result<(), ArchiveError> {
+    if let Claim::Set(mut marker) = Marker::claim(db, &taken_back.client, archive).await? {
+        (marker.proven, marker.accounts) = (true, taken_back.accounts);
         take_back(db, &marker).await?;
     }
-    let held = held?;
-    marker.publish(db, incoming.head).await?;
-    Ok(Landed::Now(held))
+    Ok(())
 }
 
 /// Removes what an interrupted import has left.
@@ -96,9 +109,11 @@ async fn fill(db: &Database, marker: &mut Marker, incoming: &mut Incoming) -> Re
     while let Some(chunk) = incoming.records.recv().await {
         let chunk = chunk?;
         sent.add(&chunk);
+        marker.expect_set(db).await?;
         insert(db, &client, chunk).await?;
     }
     let held = compare(&client, &sent.finish(), held(db, &client).await?)?;
+    marker.expect_set(db).await?;
     accounts::write(db, &client, &incoming.accounts, &marker.accounts).await?;
     Ok(held)
 }

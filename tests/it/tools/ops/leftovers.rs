@@ -2,14 +2,15 @@
 //! its archive.
 
 use std::path::Path;
+use std::process::Stdio;
 
 use mongodb::bson::{Document, doc, oid::ObjectId};
 use serde_json::{Value, json};
 use viveka_sync::model::Collection;
 
-use super::command::{on, program, run};
+use super::command::{PATIENCE, on, program, run};
 use super::seeds::seed;
-use crate::harness::{Engine, Phone, Server, Setup, block_on, database_at, random_hex};
+use crate::harness::{Engine, Phone, Server, Setup, block_on, database_at, eventually, random_hex};
 
 const ENGINES: [Engine; 2] = [Engine::ReplicaSet, Engine::LoneMongod];
 
@@ -75,6 +76,36 @@ fn it_is_taken_back_without_its_archive() {
         assert!(discard(&half).expect_ok().contains("nothing to discard"));
         let items = |client: &str| Phone::of(&server, client).pull().expect_ok()["data"]["items"].clone();
         assert_eq!((items(&half), items(&whole).as_array().unwrap().len()), (json!([]), 1));
+    }
+}
+
+/// Somebody takes an import for dead that is not. Nobody is served half a shop by that.
+#[test]
+fn an_import_that_is_taken_back_while_it_runs_leaves_nothing() {
+    for engine in ENGINES {
+        let (source, target, client) = (Setup::embedded(), Setup::on(engine), random_hex(12));
+        let items = (0..60_000).map(|n| doc! { "_id": ObjectId::new(), "name": format!("item {n}") });
+        seed(Engine::Embedded, &source, &client, &[(Collection::Items, items.collect())]);
+        let directory = tempfile::tempdir().unwrap();
+        let archive = directory.path().join("archive");
+        let archive = archive.to_str().unwrap();
+        run(on(Engine::Embedded, &source, &["export", archive])).expect_ok();
+        let held = || {
+            block_on(async {
+                let items = database_at(&target).await.collection::<Document>("items");
+                items.count_documents(doc! {}).await.unwrap()
+            })
+        };
+        let mut import = on(engine, &target, &["import", archive]);
+        let import = import.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        eventually("the import is in the middle", PATIENCE, || (held() > 0).then_some(()));
+        run(on(engine, &target, &["import", "--discard", "--client", &client])).expect_ok();
+        let import = import.wait_with_output().unwrap();
+        let told = String::from_utf8(import.stdout).unwrap();
+        assert!(!import.status.success() && told.contains("was taken back while it ran"), "{told}");
+        assert_eq!(held(), 0);
+        run(on(engine, &target, &["import", archive])).expect_ok();
+        assert_eq!(held(), 60_000);
     }
 }
 
