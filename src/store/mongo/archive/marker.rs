@@ -22,6 +22,8 @@ pub(super) struct Marker {
     archive: Bson,
     /// Whether there were no books of the client when it was set: then all that there are came with the import.
     pub proven: bool,
+    /// Whether the import is being taken back, and is not to go on.
+    pub discarding: bool,
     /// The records of the login service that the import makes.
     pub accounts: Vec<Note>,
 }
@@ -70,6 +72,7 @@ impl Marker {
             client: *client,
             archive: marker.get("archive").cloned().unwrap_or(Bson::Null),
             proven: marker.get_bool("empty").unwrap_or(false),
+            discarding: marker.get_bool("discarding").unwrap_or(false),
             accounts: notes.map_err(|e| StoreError::Internal(e.to_string()))?,
         }))
     }
@@ -84,7 +87,7 @@ impl Marker {
     pub async fn prove(&mut self, db: &Database, accounts: Vec<Note>) -> Result<(), ArchiveError> {
         let proven = doc! { "$set": { "importing.empty": true, "importing.accounts": bson(&accounts)? } };
         let clients = db.collection::<Document>(CLIENTS);
-        let noted = clients.update_one(self.own(), proven).write_concern(durable()).await.map_err(failed)?;
+        let noted = clients.update_one(self.going_on(), proven).write_concern(durable()).await.map_err(failed)?;
         (self.proven, self.accounts) = (true, accounts);
         self.expect(noted.matched_count)
     }
@@ -92,10 +95,10 @@ impl Marker {
     /// Finds out whether it is still set.
     ///
     /// # Errors
-    /// [`ArchiveError::TakenBack`] if somebody has removed it.
+    /// [`ArchiveError::TakenBack`] if somebody has removed it, or is about to.
     pub async fn expect_set(&self, db: &Database) -> Result<(), ArchiveError> {
         let clients = db.collection::<Document>(CLIENTS);
-        let set = clients.find_one(self.own()).projection(doc! { "_id": 1 }).await.map_err(failed)?;
+        let set = clients.find_one(self.going_on()).projection(doc! { "_id": 1 }).await.map_err(failed)?;
         self.expect(set.is_some().into())
     }
 
@@ -109,8 +112,16 @@ impl Marker {
         };
         let publish = doc! { "$set": set, "$unset": { IMPORTING: "" } };
         let clients = db.collection::<Document>(CLIENTS);
-        let published = clients.update_one(self.own(), publish).write_concern(durable()).await.map_err(failed)?;
+        let published = clients.update_one(self.going_on(), publish).write_concern(durable()).await.map_err(failed)?;
         self.expect(published.matched_count)
+    }
+
+    /// Says that the import is being taken back, so that it does not come to its end meanwhile. False if it has.
+    pub async fn close(&self, db: &Database) -> Result<bool, ArchiveError> {
+        let closed = doc! { "$set": { "importing.discarding": true } };
+        let clients = db.collection::<Document>(CLIENTS);
+        let closed = clients.update_one(self.own(), closed).write_concern(durable()).await.map_err(failed)?;
+        Ok(closed.matched_count == 1)
     }
 
     /// Removes it, and with it the document: there is no such client any more.
@@ -123,6 +134,13 @@ impl Marker {
     /// The document as long as it has this marker.
     fn own(&self) -> Document {
         doc! { "_id": self.client.object_id(), IMPORTING: { "$exists": true }, "importing.archive": &self.archive }
+    }
+
+    /// The same as long as the import is not being taken back.
+    fn going_on(&self) -> Document {
+        let mut going_on = self.own();
+        going_on.insert("importing.discarding", doc! { "$exists": false });
+        going_on
     }
 
     fn expect(&self, matched: u64) -> Result<(), ArchiveError> {

@@ -5,11 +5,14 @@
 //! are: at the end all that is held is compared with all that was sent. The last write sets the counters and removes the
 //! marker.
 
+use std::time::{Duration, Instant};
+
 use bson::{Document, RawDocumentBuf, doc};
 use mongodb::Database;
 use mongodb::error::{Error, ErrorKind};
 
 use super::super::INTENTS;
+use super::super::backoff::Backoff;
 use super::super::error::DUPLICATE_KEY;
 use super::marker::{Claim, Marker};
 use super::read::filter;
@@ -23,9 +26,13 @@ use crate::store::archive::{
 /// the client is as it was.
 pub(super) async fn write(db: &Database, mut incoming: Incoming) -> Result<Landed, ArchiveError> {
     let client = incoming.client;
-    let mut marker = match Marker::claim(db, &client, &incoming.archive).await? {
-        Claim::Occupied { by_this_archive } => return Ok(Landed::Occupied { by_this_archive }),
-        Claim::Set(marker) | Claim::Found(marker) => marker,
+    let mut marker = loop {
+        match Marker::claim(db, &client, &incoming.archive).await? {
+            Claim::Occupied { by_this_archive } => return Ok(Landed::Occupied { by_this_archive }),
+            // What was begun to be taken back is taken back first.
+            Claim::Found(marker) if marker.discarding => take_back(db, &marker).await?,
+            Claim::Set(marker) | Claim::Found(marker) => break marker,
+        }
     };
     if !marker.proven && holds_books(db, &client).await? {
         marker.remove(db).await?;
@@ -43,14 +50,25 @@ pub(super) async fn write(db: &Database, mut incoming: Incoming) -> Result<Lande
     written.map(Landed::Now)
 }
 
-/// Removes what was written after somebody had taken the import back: under a marker of its own, and only if nobody has
-/// made it a client or begun another import since.
+/// Removes what was written after somebody had taken the import back: when that is done, under a marker of its own, and
+/// only if nobody has made it a client or begun another import since.
 async fn sweep(db: &Database, taken_back: Marker, archive: &ArchiveId) -> Result<(), ArchiveError> {
-    if let Claim::Set(mut marker) = Marker::claim(db, &taken_back.client, archive).await? {
-        (marker.proven, marker.accounts) = (true, taken_back.accounts);
-        take_back(db, &marker).await?;
+    /// Longer than it takes to remove a client.
+    const LONGEST: Duration = Duration::from_secs(60);
+    let (began, mut backoff) = (Instant::now(), Backoff::new());
+    loop {
+        match Marker::claim(db, &taken_back.client, archive).await {
+            Ok(Claim::Found(marker)) if marker.discarding && began.elapsed() < LONGEST => backoff.wait().await,
+            // Whoever took it back was killed, or has left the rest to us.
+            Ok(Claim::Found(marker)) if marker.discarding => return take_back(db, &marker).await,
+            Ok(Claim::Set(mut marker)) => {
+                (marker.proven, marker.accounts) = (true, taken_back.accounts);
+                return take_back(db, &marker).await;
+            }
+            Ok(Claim::Found(_) | Claim::Occupied { .. }) | Err(ArchiveError::Begun(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        }
     }
-    Ok(())
 }
 
 /// Removes what an interrupted import has left.
@@ -62,6 +80,9 @@ pub(super) async fn discard(
     let Some(marker) = Marker::load(db, client).await? else { return Ok(false) };
     if archive.is_some_and(|archive| !marker.is_of(archive)) {
         return Err(ArchiveError::Begun(*client));
+    }
+    if !marker.close(db).await? {
+        return Ok(false);
     }
     take_back(db, &marker).await?;
     Ok(true)

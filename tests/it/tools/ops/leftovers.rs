@@ -109,6 +109,35 @@ fn an_import_that_is_taken_back_while_it_runs_leaves_nothing() {
     }
 }
 
+/// A discard that was killed in the middle is brought to its end by the next import, or by the next discard.
+#[test]
+fn taking_back_can_be_killed_too() {
+    let client = random_hex(12);
+    let source = Setup::embedded();
+    seed(Engine::Embedded, &source, &client, &[(Collection::Items, vec![doc! { "_id": ObjectId::new() }])]);
+    let directory = tempfile::tempdir().unwrap();
+    let archive = directory.path().join("archive");
+    run(on(Engine::Embedded, &source, &["export", archive.to_str().unwrap()])).expect_ok();
+    let manifest: Value = serde_json::from_slice(&std::fs::read(archive.join("manifest.json")).unwrap()).unwrap();
+    let archive = archive.to_str().unwrap();
+    for arguments in [&["import", archive][..], &["import", "--discard", archive]] {
+        let setup = Setup::on(Engine::ReplicaSet);
+        let left = doc! { "_id": ObjectId::new(), "name": "left" };
+        seed(Engine::ReplicaSet, &setup, &client, &[(Collection::Items, vec![left])]);
+        let marker = doc! { "archive": manifest["archive"].as_str().unwrap(), "empty": true, "discarding": true };
+        let half = doc! { "_id": ObjectId::parse_str(&client).unwrap(), "importing": marker };
+        block_on(async {
+            database_at(&setup).await.collection::<Document>("syncclients").insert_one(half).await.unwrap();
+        });
+        run(on(Engine::ReplicaSet, &setup, arguments)).expect_ok();
+        let server = Server::start_ready(&setup);
+        let pull = Phone::of(&server, &client).pull().expect_ok();
+        let items = if arguments.contains(&"--discard") { 0 } else { 1 };
+        assert_eq!(pull["data"]["items"].as_array().unwrap().len(), items);
+        assert!(!pull["data"].to_string().contains("left"), "{pull}");
+    }
+}
+
 /// Another archive's import says how to go on.
 #[test]
 fn an_import_of_another_archive_tells_the_way_out() {
