@@ -117,10 +117,11 @@ impl Marker {
     }
 
     /// Says that the import is being taken back, so that it does not come to its end meanwhile. False if it has.
-    pub async fn close(&self, db: &Database) -> Result<bool, ArchiveError> {
+    pub async fn close(&mut self, db: &Database) -> Result<bool, ArchiveError> {
         let closed = doc! { "$set": { "importing.discarding": true } };
         let clients = db.collection::<Document>(CLIENTS);
         let closed = clients.update_one(self.own(), closed).write_concern(durable()).await.map_err(failed)?;
+        self.discarding = true;
         Ok(closed.matched_count == 1)
     }
 
@@ -133,7 +134,12 @@ impl Marker {
 
     /// The document as long as it has this marker.
     fn own(&self) -> Document {
-        doc! { "_id": self.client.object_id(), IMPORTING: { "$exists": true }, "importing.archive": &self.archive }
+        let mut own =
+            doc! { "_id": self.client.object_id(), IMPORTING: { "$exists": true }, "importing.archive": &self.archive };
+        if self.discarding {
+            own.insert("importing.discarding", true);
+        }
+        own
     }
 
     /// The same as long as the import is not being taken back.

@@ -26,13 +26,9 @@ use crate::store::archive::{
 /// the client is as it was.
 pub(super) async fn write(db: &Database, mut incoming: Incoming) -> Result<Landed, ArchiveError> {
     let client = incoming.client;
-    let mut marker = loop {
-        match Marker::claim(db, &client, &incoming.archive).await? {
-            Claim::Occupied { by_this_archive } => return Ok(Landed::Occupied { by_this_archive }),
-            // What was begun to be taken back is taken back first.
-            Claim::Found(marker) if marker.discarding => take_back(db, &marker).await?,
-            Claim::Set(marker) | Claim::Found(marker) => break marker,
-        }
+    let mut marker = match claim(db, &client, &incoming.archive).await? {
+        Claim::Occupied { by_this_archive } => return Ok(Landed::Occupied { by_this_archive }),
+        Claim::Set(marker) | Claim::Found(marker) => marker,
     };
     if !marker.proven && holds_books(db, &client).await? {
         marker.remove(db).await?;
@@ -50,24 +46,30 @@ pub(super) async fn write(db: &Database, mut incoming: Incoming) -> Result<Lande
     written.map(Landed::Now)
 }
 
+/// Claims the client when nobody is taking an import of it back any more. Who does so and was killed is not waited for
+/// long: it is brought to its end here.
+async fn claim(db: &Database, client: &ClientId, archive: &ArchiveId) -> Result<Claim, ArchiveError> {
+    const LONGEST: Duration = Duration::from_secs(10);
+    let (began, mut backoff) = (Instant::now(), Backoff::new());
+    loop {
+        match Marker::claim(db, client, archive).await? {
+            Claim::Found(marker) if marker.discarding && began.elapsed() >= LONGEST => take_back(db, &marker).await?,
+            Claim::Found(marker) if marker.discarding => backoff.wait().await,
+            claim => return Ok(claim),
+        }
+    }
+}
+
 /// Removes what was written after somebody had taken the import back: when that is done, under a marker of its own, and
 /// only if nobody has made it a client or begun another import since.
 async fn sweep(db: &Database, taken_back: Marker, archive: &ArchiveId) -> Result<(), ArchiveError> {
-    /// Longer than it takes to remove a client.
-    const LONGEST: Duration = Duration::from_secs(60);
-    let (began, mut backoff) = (Instant::now(), Backoff::new());
-    loop {
-        match Marker::claim(db, &taken_back.client, archive).await {
-            Ok(Claim::Found(marker)) if marker.discarding && began.elapsed() < LONGEST => backoff.wait().await,
-            // Whoever took it back was killed, or has left the rest to us.
-            Ok(Claim::Found(marker)) if marker.discarding => return take_back(db, &marker).await,
-            Ok(Claim::Set(mut marker)) => {
-                (marker.proven, marker.accounts) = (true, taken_back.accounts);
-                return take_back(db, &marker).await;
-            }
-            Ok(Claim::Found(_) | Claim::Occupied { .. }) | Err(ArchiveError::Begun(_)) => return Ok(()),
-            Err(error) => return Err(error),
+    match claim(db, &taken_back.client, archive).await {
+        Ok(Claim::Set(mut marker)) => {
+            (marker.proven, marker.accounts) = (true, taken_back.accounts);
+            take_back(db, &marker).await
         }
+        Ok(Claim::Found(_) | Claim::Occupied { .. }) | Err(ArchiveError::Begun(_)) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -77,7 +79,7 @@ pub(super) async fn discard(
     client: &ClientId,
     archive: Option<&ArchiveId>,
 ) -> Result<bool, ArchiveError> {
-    let Some(marker) = Marker::load(db, client).await? else { return Ok(false) };
+    let Some(mut marker) = Marker::load(db, client).await? else { return Ok(false) };
     if archive.is_some_and(|archive| !marker.is_of(archive)) {
         return Err(ArchiveError::Begun(*client));
     }
