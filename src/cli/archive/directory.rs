@@ -14,15 +14,15 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use bson::RawDocumentBuf;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::encoding::Encoding;
 use crate::clock;
 use crate::model::ClientId;
 use crate::store::archive::{
     ArchiveError, ArchiveId, Books, CHUNK_BYTES, Chunk, ChunkSender, Chunks, Head, Part, Source, Sum, Sums, Tally,
-    channel, show_id,
+    archived_receipt, channel, sha256, show_id,
 };
 
 /// Counts and digests by the names of collections.
@@ -71,7 +71,9 @@ pub(super) struct Directory {
 
 impl Manifest {
     const FORMAT: &str = "viveka-sync archive";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
+    /// The first version, which is read too: receipts did not say whose they are.
+    const FIRST: u32 = 1;
 
     /// One that is just begun.
     pub fn new(encoding: Encoding, source: Source, client: Option<ClientId>) -> Self {
@@ -99,9 +101,10 @@ impl Directory {
     pub fn begin(path: &Path, manifest: Manifest) -> Result<Self, ArchiveError> {
         if path.join(Self::MANIFEST).exists() {
             let begun = Self::open(path)?;
-            let same = |of: &Manifest| (of.encoding, of.source.clone(), of.client.clone());
+            let same = |of: &Manifest| (of.version, of.encoding, of.source.clone(), of.client.clone());
             if same(&begun.manifest) != same(&manifest) {
-                let why = "an archive of another store, another client or another encoding was begun here";
+                let why =
+                    "an archive of another store, another client, another encoding or an older version was begun here";
                 return Err(refuse(path, why));
             }
             return Ok(begun);
@@ -122,7 +125,8 @@ impl Directory {
             fs::read(path.join(Self::MANIFEST)).map_err(|e| refuse(path, format!("no {}: {e}", Self::MANIFEST)))?;
         let manifest: Manifest =
             serde_json::from_slice(&bytes).map_err(|e| refuse(path, format!("{}: {e}", Self::MANIFEST)))?;
-        if (manifest.format.as_str(), manifest.version) != (Manifest::FORMAT, Manifest::VERSION) {
+        let is_known = (Manifest::FIRST..=Manifest::VERSION).contains(&manifest.version);
+        if manifest.format != Manifest::FORMAT || !is_known {
             return Err(refuse(path, "it is no archive of this version of the format"));
         }
         Ok(Self { path: path.to_owned(), manifest })
@@ -140,17 +144,26 @@ impl Directory {
     }
 
     /// What the archive says of a client; `None` if it does not hold it.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Source`], in particular if what lies there is of another client.
     pub fn summary(&self, client: &ClientId) -> Result<Option<ClientSummary>, ArchiveError> {
         let path = self.client_directory(client).join(Self::CLIENT);
-        if !path.exists() {
+        let sealed = self.manifest.clients.as_ref().map(|clients| clients.get(&client.to_string()));
+        // What a complete archive does not name was left from another try.
+        if !path.exists() || sealed == Some(None) {
             return Ok(None);
         }
         let bytes = self.read_file(&path)?;
-        let sealed = self.manifest.clients.as_ref().and_then(|clients| clients.get(&client.to_string()));
-        if sealed.is_some_and(|sealed| *sealed != sha256(&bytes)) {
+        if sealed.flatten().is_some_and(|sealed| *sealed != sha256(&bytes)) {
             return Err(refuse(&path, "it is not the file that the manifest knows"));
         }
-        serde_json::from_slice(&bytes).map(Some).map_err(|e| refuse(&path, e))
+        let summary: ClientSummary = serde_json::from_slice(&bytes).map_err(|e| refuse(&path, e))?;
+        if summary.client != client.to_string() {
+            let why = format!("it is of client {}, and lies in the directory of client {client}", summary.client);
+            return Err(refuse(&path, why));
+        }
+        Ok(Some(summary))
     }
 
     /// Writes a client, in place of what was there of it.
@@ -186,7 +199,7 @@ impl Directory {
     }
 
     /// Reads a client's records and compares them with what the archive says of them: before the end, if they are not
-    /// the same, comes an error. `keep` says which records are passed on.
+    /// the same, or another client's, comes an error. `keep` says which records are passed on.
     pub fn read(
         &self,
         client: &ClientId,
@@ -219,6 +232,8 @@ impl Directory {
             let (mut records, mut bytes) = (Vec::new(), 0);
             while let Some(record) = self.manifest.encoding.read(&mut input).map_err(|e| refuse(&path, e))? {
                 tally.add_record(part, record.as_bytes());
+                let record = self.own(client, part, record)?;
+                part.check(client, &record)?;
                 if !keep(part, &record) {
                     continue;
                 }
@@ -239,6 +254,14 @@ impl Directory {
             return Err(refuse(&directory, "the records are not those that client.json knows: the archive is damaged"));
         }
         Ok(())
+    }
+
+    /// A record of an archive of the first version, whose receipts do not say whose they are, as it would be now.
+    fn own(&self, client: &ClientId, part: Part, record: RawDocumentBuf) -> Result<RawDocumentBuf, ArchiveError> {
+        if self.manifest.version > Manifest::FIRST || part != Part::Receipts {
+            return Ok(record);
+        }
+        Ok(archived_receipt(client, &record)?)
     }
 
     /// Says what is wrong with the archive.
@@ -342,10 +365,6 @@ fn pretty(value: &impl Serialize) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
     bytes.push(b'\n');
     bytes
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Says what is wrong with a file or a directory.

@@ -12,7 +12,7 @@ use crate::cli::output::{print, print_json};
 use crate::cli::store_settings::{self, StoreSettings};
 use crate::cli::{CliError, Exit};
 use crate::model::ClientId;
-use crate::store::archive::{Archive, ArchiveError, Tally};
+use crate::store::archive::{Accounts, Archive, ArchiveError, Chunk, Tally};
 use crate::store::mongo::Pending;
 use crate::telemetry;
 
@@ -30,7 +30,10 @@ finished first.
 The same command again goes on where it was interrupted; clients that have changed since are read again. An archive that
 is complete is compared with the store and never changed: it is an error if the store has moved on since.
 
-Exit code: 0 if the archive is complete and was read back, 2 if not.
+A client into which an import was begun and not finished has no books yet: it is left out and told, and the archive holds
+all others.
+
+Exit code: 0 if the archive is complete and was read back, 1 if it is and clients were left out, 2 if it is not.
 
 Examples:
   viveka-sync export --data-dir ./data backup
@@ -66,17 +69,22 @@ pub(in crate::cli) async fn run(arguments: Arguments) -> Result<Exit, CliError> 
     let clients = clients(store.as_ref(), arguments.client).await?;
     let manifest = Manifest::new(arguments.encoding, store.source(), arguments.client);
     let mut archive = Directory::begin(&arguments.directory, manifest)?;
-    if let Some(complete) = &archive.manifest.clients
-        && !complete.keys().cloned().eq(clients.iter().map(ClientId::to_string))
-    {
-        return Err(moved_on(&archive).into());
+    let exported = export_all(store.as_ref(), &archive, &clients).await?;
+    let ids: Vec<ClientId> = exported.summaries.iter().map(|(client, _)| *client).collect();
+    match &archive.manifest.clients {
+        None => archive.complete(&ids)?,
+        Some(complete) if complete.keys().cloned().eq(ids.iter().map(ClientId::to_string)) => {}
+        Some(_) => return Err(moved_on(&archive).into()),
     }
-    let summaries = export_all(store.as_ref(), &archive, &clients).await?;
-    if archive.manifest.clients.is_none() {
-        archive.complete(&clients)?;
-    }
-    report(&arguments, &archive, &summaries);
-    Ok(Exit::Good)
+    report(&arguments, &archive, &exported);
+    Ok(if exported.left_out.is_empty() { Exit::Good } else { Exit::NotGood })
+}
+
+/// What came of the clients.
+struct Exported {
+    summaries: Vec<(ClientId, ClientSummary)>,
+    /// Those into which an import was begun and not finished, and why they are not there.
+    left_out: Vec<(ClientId, String)>,
 }
 
 /// The clients to look at: all, or the one that is asked for, if it is there.
@@ -92,23 +100,27 @@ pub(in crate::cli) async fn clients(
     }
 }
 
-async fn export_all(
-    store: &dyn Archive,
-    archive: &Directory,
-    clients: &[ClientId],
-) -> Result<Vec<ClientSummary>, ArchiveError> {
+async fn export_all(store: &dyn Archive, archive: &Directory, clients: &[ClientId]) -> Result<Exported, ArchiveError> {
     let bar = progress(clients.len() as u64, "clients");
-    let mut summaries = Vec::with_capacity(clients.len());
+    let mut exported = Exported { summaries: Vec::with_capacity(clients.len()), left_out: Vec::new() };
     let mut totals = Totals::default();
     for client in clients {
-        let summary = export(store, archive, client).await?;
-        totals.add(&sums(&summary.collections));
+        match export(store, archive, client).await {
+            Ok(summary) => {
+                totals.add(&sums(&summary.collections));
+                exported.summaries.push((*client, summary));
+            }
+            // Others must have their backup. Whoever asks for this one alone gets nothing that looks like one.
+            Err(error @ ArchiveError::Unfinished(_)) if archive.manifest.client.is_none() => {
+                exported.left_out.push((*client, error.to_string()));
+            }
+            Err(error) => return Err(error),
+        }
         bar.set_message(format!("{} records", totals.records()));
         bar.inc(1);
-        summaries.push(summary);
     }
     bar.finish_and_clear();
-    Ok(summaries)
+    Ok(exported)
 }
 
 /// Writes one client and reads it back, unless it is there already as it stands in the store.
@@ -133,10 +145,12 @@ async fn try_export(
     {
         return Ok(summary);
     }
+    // First of all it is told whether it is one to be left out.
+    let books = store.read(client).await?;
     if archive.manifest.clients.is_some() {
         return Err(moved_on(archive));
     }
-    let summary = archive.put(client, store.read(client).await?).await?;
+    let summary = archive.put(client, books).await?;
     verify(archive, client, &summary).await?;
     Ok(summary)
 }
@@ -155,33 +169,41 @@ fn moved_on(archive: &Directory) -> ArchiveError {
     archive.refuse("it is complete, and the store has moved on since it was made; name another directory")
 }
 
-/// Reads what was written.
+/// Reads what was written, and gives what it holds of other services.
 pub(super) async fn verify(
     archive: &Directory,
     client: &ClientId,
     summary: &ClientSummary,
-) -> Result<(), ArchiveError> {
-    let mut records = archive.read(client, summary, |_, _| true);
-    let mut tally = Tally::default();
+) -> Result<Accounts, ArchiveError> {
+    let mut records = archive.read(client, summary, |part, _| part.is_foreign());
+    let mut accounts = Accounts::default();
     while let Some(chunk) = records.recv().await {
-        tally.add(&chunk?);
+        let Chunk { part, records } = chunk?;
+        accounts.add(part, records);
     }
-    Ok(())
+    Ok(accounts)
 }
 
-fn report(arguments: &Arguments, archive: &Directory, summaries: &[ClientSummary]) {
+fn report(arguments: &Arguments, archive: &Directory, exported: &Exported) {
+    let Exported { summaries, left_out } = exported;
+    let summaries: Vec<&ClientSummary> = summaries.iter().map(|(_, summary)| summary).collect();
     if arguments.json {
         let Manifest { archive, encoding, source, .. } = &archive.manifest;
-        print_json(&json!({ "archive": archive, "encoding": encoding, "source": source, "clients": summaries }));
-        return;
+        let left_out: Vec<_> =
+            left_out.iter().map(|(client, why)| json!({ "client": client.to_string(), "why": why })).collect();
+        return print_json(&json!({
+            "archive": archive, "encoding": encoding, "source": source, "clients": summaries, "leftOut": left_out,
+        }));
     }
     let mut totals = Totals::default();
     summaries.iter().for_each(|summary| totals.add(&sums(&summary.collections)));
-    let table = match summaries {
+    let table = match summaries[..] {
         [one] => digests_table(&one.collections),
         _ => totals.table(),
     };
     let (clients, records) = (summaries.len(), totals.records());
     let place = arguments.directory.display();
-    print(&format!("{table}\n{clients} clients, {records} records, read back from {place}\n"));
+    let mut text = format!("{table}\n{clients} clients, {records} records, read back from {place}\n");
+    text.extend(left_out.iter().map(|(_, why)| format!("LEFT OUT: {why}\n")));
+    print(&text);
 }

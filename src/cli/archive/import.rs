@@ -7,28 +7,33 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bson::raw::RawDocument;
 use clap::Args;
 use indicatif::ProgressBar;
-use serde::Serialize;
-use serde_json::json;
 
-use super::directory::{ClientSummary, Directory, Manifest, refuse, sums};
+use super::directory::{ClientSummary, Directory, Manifest};
+use super::outcome::{BooksOf, Outcome, Row, report};
 use super::{export, progress};
-use crate::cli::output::{Table, print, print_json};
 use crate::cli::store_settings::{self, StoreSettings};
 use crate::cli::{CliError, Exit};
 use crate::clock;
 use crate::model::ClientId;
-use crate::store::archive::{Archive, ArchiveError, Chunks, Incoming, Landed, Part};
+use crate::store::archive::{Accounts, Archive, ArchiveError, ArchiveId, Books, Holding, Incoming, Landed, Part};
+use crate::store::mongo::Pending;
 use crate::telemetry;
 
 /// What `--help` says below the options.
 const HELP: &str = "\
 Reads an archive that `viveka-sync export` wrote, of either engine, and writes its clients into the store, embedded or
-MongoDB. Only a client that the store holds nothing of is taken; any other is refused and told, and the rest goes on.
+MongoDB. Only a client that the store holds no books of is taken. One that is there already, with the same counts and
+digests, is told to be there, and that is fine; one that is there with other books is refused and stays as it is, also if
+it came from this archive and has gone on since. The rest goes on.
+
+The login service's records (`clients`, `devicesessions`) may be there before. Those that say the same stay; if one says
+something else the client is refused, and --keep-accounts is the way out: the store's stay, the archive's are not written.
 
 A client is there as a whole or not at all. In the embedded engine it is one transaction; no server may run meanwhile. In
 MongoDB its records are written under a mark, with which servers answer 503 for this client, and the mark goes when all
 is there. What the store then holds is read back and compared with the archive, by counts and digests. The same command
-again goes on where it was interrupted; --discard takes back what an interrupted one has left.
+again goes on where it was interrupted; --discard takes back what an interrupted one has left, with the archive or, if
+that is gone, with --client. See to it that no import of the client is still running then.
 
 After the move batches that are sent again under their keys are replayed, local ids are known, and invoice numbers go
 on. Cursors of the old store do not hold: each phone gets one full answer. Receipts older than RECEIPT_DAYS are left out.
@@ -38,21 +43,30 @@ Exit code: 0 if all is done; 1 if --verify found a client damaged; 2 if a client
 Examples:
   viveka-sync import --verify backup
   MONGO_URL='mongodb://a,b,c/vivekaDB?replicaSet=rs0' viveka-sync import backup
-  viveka-sync import --data-dir ./data --client 64b0000000000000000000c1 backup";
+  viveka-sync import --data-dir ./data --client 64b0000000000000000000c1 backup
+  MONGO_URL='mongodb://a,b,c/vivekaDB?replicaSet=rs0' viveka-sync import --discard --client 64b0000000000000000000c1";
+
+/// How often a client is read, to be compared, that servers keep writing to.
+const ATTEMPTS: u32 = 10;
 
 /// What to import.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(in crate::cli) struct Arguments {
     /// The directory of the archive
-    directory: PathBuf,
+    #[arg(required_unless_present_all = ["discard", "client"])]
+    directory: Option<PathBuf>,
     /// Only this client: 24 hex digits
     #[arg(long, value_parser = store_settings::client)]
     client: Option<ClientId>,
     /// Only read the archive and compare it with its own counts and digests; no store is opened
     #[arg(long)]
     verify: bool,
-    /// Remove what an interrupted import of this archive has left in the store, and import nothing
+    /// Leave the store's account and device sessions of each client as they are, and write none of the archive's
+    #[arg(long, conflicts_with_all = ["verify", "discard"])]
+    keep_accounts: bool,
+    /// Remove what an interrupted import has left in the store: of this archive, or with --client alone of any. Imports
+    /// nothing
     #[arg(long, conflicts_with = "verify")]
     discard: bool,
     /// Print the result as JSON
@@ -62,51 +76,26 @@ pub(in crate::cli) struct Arguments {
     store: StoreSettings,
 }
 
-/// What came of one client.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Row {
-    client: String,
-    outcome: Outcome,
-    revision: i64,
-    records: u64,
-    /// Receipts that were too old to be taken.
-    expired: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
-}
-
-/// What came of a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Outcome {
-    /// It is there now.
-    Imported,
-    /// It was imported before, by the same archive.
-    Before,
-    /// The archive's records are what it says.
-    Verified,
-    /// What was left of it is removed.
-    Discarded,
-    /// There was nothing to remove.
-    Nothing,
-    /// It was not taken.
-    Refused,
-}
-
 /// Does it, and prints what came of each client.
 pub(in crate::cli) async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let _logging = telemetry::start(&arguments.store.0)?;
-    let archive = Directory::open(&arguments.directory)?;
-    let summaries = summaries(&archive, &arguments)?;
-    let rows = if arguments.verify {
-        verify_all(&archive, &summaries).await
-    } else {
-        let store = arguments.store.open_to_write().await?;
-        let task = Task { archive: &archive, store: store.as_ref(), arguments: &arguments };
-        if arguments.discard { task.discard_all(&summaries).await? } else { task.import_all(&summaries).await? }
+    let archive = arguments.directory.as_deref().map(Directory::open).transpose()?;
+    let rows = match &archive {
+        None => discard(&arguments, None, arguments.client.into_iter().collect()).await?,
+        Some(archive) => {
+            let summaries = summaries(archive, &arguments)?;
+            if arguments.verify {
+                verify_all(archive, &summaries).await
+            } else if arguments.discard {
+                let clients = summaries.iter().map(|(client, _)| *client).collect();
+                discard(&arguments, Some(&archive.manifest.archive), clients).await?
+            } else {
+                let store = arguments.store.open_to_write().await?;
+                Task { archive, store: store.as_ref(), arguments: &arguments }.import_all(&summaries).await?
+            }
+        }
     };
-    report(&arguments, &rows);
+    report(arguments.json, &rows);
     Ok(match rows.iter().any(|row| row.outcome == Outcome::Refused) {
         false => Exit::Good,
         // The archive was only looked at.
@@ -119,20 +108,20 @@ type Summaries = Vec<(ClientId, ClientSummary)>;
 
 fn summaries(archive: &Directory, arguments: &Arguments) -> Result<Summaries, ArchiveError> {
     let Manifest { clients: Some(clients), .. } = &archive.manifest else {
-        return Err(refuse(&arguments.directory, "the export did not come to its end: run it again"));
+        return Err(archive.refuse("the export did not come to its end: run it again"));
     };
     let mut summaries = Vec::new();
     for name in clients.keys() {
-        let client = store_settings::client(name).map_err(|e| refuse(&arguments.directory, format!("{name}: {e}")))?;
+        let client = store_settings::client(name).map_err(|e| archive.refuse(&format!("{name}: {e}")))?;
         if arguments.client.is_some_and(|only| only != client) {
             continue;
         }
         let summary = archive.summary(&client)?;
-        let missing = || refuse(&arguments.directory, format!("the client {name} is missing"));
+        let missing = || archive.refuse(&format!("the client {name} is missing"));
         summaries.push((client, summary.ok_or_else(missing)?));
     }
     if summaries.is_empty() && arguments.client.is_some() {
-        return Err(refuse(&arguments.directory, "it does not hold this client"));
+        return Err(archive.refuse("it does not hold this client"));
     }
     Ok(summaries)
 }
@@ -143,13 +132,39 @@ async fn verify_all(archive: &Directory, summaries: &Summaries) -> Vec<Row> {
     for (client, summary) in summaries {
         let verified = export::verify(archive, client, summary).await;
         rows.push(match verified {
-            Ok(()) => Row::new(summary, Outcome::Verified),
+            Ok(_) => Row::new(summary, Outcome::Verified),
             Err(error) => Row::refused(summary, &error),
         });
         bar.inc(1);
     }
     bar.finish_and_clear();
     rows
+}
+
+/// Takes back what interrupted imports of these clients have left. Nothing is made that is not there: neither a file nor
+/// a collection.
+async fn discard(
+    arguments: &Arguments,
+    archive: Option<&ArchiveId>,
+    clients: Vec<ClientId>,
+) -> Result<Vec<Row>, ArchiveError> {
+    let store = arguments.store.open_to_read(Pending::Leave).await?;
+    let mut rows = Vec::new();
+    for client in clients {
+        let (outcome, why) = match store.discard(&client, archive).await {
+            Ok(true) => (Outcome::Discarded, None),
+            Ok(false) => (Outcome::Nothing, None),
+            Err(error) if is_of_the_store(&error) => return Err(error),
+            Err(error) => (Outcome::Refused, Some(error.to_string())),
+        };
+        rows.push(Row { client: client.to_string(), outcome, books: None, why });
+    }
+    Ok(rows)
+}
+
+/// Whether it is not the client that something is wrong with.
+fn is_of_the_store(error: &ArchiveError) -> bool {
+    matches!(error, ArchiveError::Open(_) | ArchiveError::Mongo(_) | ArchiveError::Store(_))
 }
 
 struct Task<'a> {
@@ -164,52 +179,92 @@ impl Task<'_> {
         let bar = progress(all, "records");
         let mut rows = Vec::new();
         for (client, summary) in summaries {
-            rows.push(self.import(client, summary, &bar).await?);
+            rows.push(match self.import(client, summary, &bar).await {
+                Err(error) if is_of_the_store(&error) => return Err(error),
+                Err(error) => Row::refused(summary, &error),
+                Ok(row) => row,
+            });
         }
         bar.finish_and_clear();
         Ok(rows)
     }
 
-    /// Imports one client. What is wrong with this client alone becomes its row; what is wrong with the store is an
-    /// error.
+    /// Imports one client.
+    ///
+    /// # Errors
+    /// [`ArchiveError`], be it the client that something is wrong with or the store.
     async fn import(&self, client: &ClientId, summary: &ClientSummary, bar: &ProgressBar) -> Result<Row, ArchiveError> {
         // Before anything is written: what is damaged would have to be taken back.
-        if let Err(error) = export::verify(self.archive, client, summary).await {
-            return Ok(Row::refused(summary, &error));
+        let mut accounts = export::verify(self.archive, client, summary).await?;
+        if self.arguments.keep_accounts {
+            accounts = Accounts::default();
         }
         let expired = Arc::new(AtomicU64::new(0));
         let records = {
             let (bar, expired, since) = (bar.clone(), Arc::clone(&expired), self.oldest_receipt());
             self.archive.read(client, summary, move |part, record| {
                 bar.inc(1);
-                let kept = part != Part::Receipts || is_since(record, since);
+                let kept = is_since(part, record, since);
                 if !kept {
                     expired.fetch_add(1, Ordering::Relaxed);
                 }
-                kept
+                kept && !part.is_foreign()
             })
         };
-        match self.store.write(self.incoming(client, summary, records)).await {
-            Ok(Landed::Now(held)) => {
-                let mut row = Row::new(summary, Outcome::Imported);
-                row.records = held.values().map(|sum| sum.records).sum();
-                row.expired = expired.load(Ordering::Relaxed);
-                Ok(row)
+        let archive = self.archive.manifest.archive.clone();
+        let incoming = Incoming { client: *client, archive, head: summary.head, accounts: accounts.clone(), records };
+        match self.store.write(incoming).await? {
+            Landed::Now(held) => {
+                let records = held.values().map(|sum| sum.records).sum::<u64>() + accounts.len() as u64;
+                let expired = expired.load(Ordering::Relaxed);
+                let books = BooksOf { revision: summary.head.revision.0, records, expired };
+                Ok(Row { books: Some(books), ..Row::new(summary, Outcome::Imported) })
             }
-            Ok(Landed::Before(revision)) => {
-                let mut row = Row::new(summary, Outcome::Before);
-                row.revision = revision.0;
-                Ok(row)
+            Landed::Occupied { by_this_archive } => {
+                self.expect_the_same(client, summary, &accounts, by_this_archive).await?;
+                Ok(Row::new(summary, Outcome::Present))
             }
-            Err(error @ (ArchiveError::Open(_) | ArchiveError::Mongo(_) | ArchiveError::Store(_))) => Err(error),
-            Err(error) => Ok(Row::refused(summary, &error)),
         }
     }
 
-    fn incoming(&self, client: &ClientId, summary: &ClientSummary, records: Chunks) -> Incoming {
-        let parts = sums(&summary.collections).into_keys().collect();
-        let archive = self.archive.manifest.archive.clone();
-        Incoming { client: *client, archive, head: summary.head, parts, records }
+    /// Compares what the store holds of a client with the archive.
+    async fn expect_the_same(
+        &self,
+        client: &ClientId,
+        summary: &ClientSummary,
+        accounts: &Accounts,
+        by_this_archive: bool,
+    ) -> Result<(), ArchiveError> {
+        let since = self.oldest_receipt();
+        let records =
+            self.archive.read(client, summary, move |part, record| is_since(part, record, since) && !part.is_foreign());
+        let (archived, _) = Holding::of(Books { head: summary.head, records }, |_, _| true).await?;
+        let (held, held_accounts) = self.held(client, since).await?;
+        match held.difference(&archived) {
+            Some(difference) if by_this_archive && held.head.revision > archived.head.revision => {
+                Err(ArchiveError::WentOn { client: *client, difference })
+            }
+            Some(difference) => Err(ArchiveError::Occupied { client: *client, difference }),
+            // They came with the books, and what the login service made of them since is its own.
+            None if by_this_archive => Ok(()),
+            None => accounts.expect_in(client, &held_accounts),
+        }
+    }
+
+    async fn held(&self, client: &ClientId, since: i64) -> Result<(Holding, Accounts), ArchiveError> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let keep = |part, record: &RawDocument| is_since(part, record, since);
+            let held = match self.store.read(client).await {
+                Ok(books) => Holding::of(books, keep).await,
+                Err(error) => Err(error),
+            };
+            match held {
+                Err(ArchiveError::Moved(_)) if attempts < ATTEMPTS => {}
+                held => return held,
+            }
+        }
     }
 
     /// The time before which receipts are not taken, in milliseconds; the store would drop them at once.
@@ -220,69 +275,9 @@ impl Task<'_> {
             days => clock::now().date_time().timestamp_millis() - days * DAY,
         }
     }
-
-    async fn discard_all(&self, summaries: &Summaries) -> Result<Vec<Row>, ArchiveError> {
-        let mut rows = Vec::new();
-        for (client, summary) in summaries {
-            let records = self.archive.read(client, summary, |_, _| true);
-            rows.push(match self.store.discard(self.incoming(client, summary, records)).await {
-                Ok(true) => Row::new(summary, Outcome::Discarded),
-                Ok(false) => Row::new(summary, Outcome::Nothing),
-                Err(error @ ArchiveError::Store(_)) => return Err(error),
-                Err(error) => Row::refused(summary, &error),
-            });
-        }
-        Ok(rows)
-    }
 }
 
-/// Whether a receipt is of this time or later. One that does not say is kept.
-fn is_since(receipt: &RawDocument, since: i64) -> bool {
-    receipt.get_datetime("createdAt").map_or(true, |at| at.timestamp_millis() >= since)
-}
-
-impl Row {
-    fn new(summary: &ClientSummary, outcome: Outcome) -> Self {
-        Self {
-            client: summary.client.clone(),
-            outcome,
-            revision: summary.head.revision.0,
-            records: summary.collections.values().map(|sum| sum.records).sum(),
-            expired: 0,
-            why: None,
-        }
-    }
-
-    fn refused(summary: &ClientSummary, error: &ArchiveError) -> Self {
-        Self { why: Some(error.to_string()), ..Self::new(summary, Outcome::Refused) }
-    }
-}
-
-impl Outcome {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Imported => "imported",
-            Self::Before => "was imported before",
-            Self::Verified => "verified",
-            Self::Discarded => "discarded",
-            Self::Nothing => "nothing to discard",
-            Self::Refused => "REFUSED",
-        }
-    }
-}
-
-fn report(arguments: &Arguments, rows: &[Row]) {
-    if arguments.json {
-        return print_json(&json!({ "clients": rows }));
-    }
-    let mut table = Table::new(&["client", "outcome", "revision", "records", "expired receipts"], &[2, 3, 4]);
-    for row in rows {
-        let numbers = [row.revision.to_string(), row.records.to_string(), row.expired.to_string()];
-        table.row([row.client.clone(), row.outcome.word().to_owned()].into_iter().chain(numbers));
-    }
-    let mut text = table.text();
-    for row in rows {
-        text.extend(row.why.iter().map(|why| format!("\nREFUSED: {why}\n")));
-    }
-    print(&text);
+/// False for a receipt that is older than this time. One that does not say is kept.
+fn is_since(part: Part, record: &RawDocument, since: i64) -> bool {
+    part != Part::Receipts || record.get_datetime("createdAt").map_or(true, |at| at.timestamp_millis() >= since)
 }

@@ -5,6 +5,7 @@ mod encoding;
 pub(super) mod export;
 mod extjson;
 pub(super) mod import;
+mod outcome;
 
 use indicatif::{ProgressBar, ProgressStyle};
 

@@ -1,13 +1,15 @@
 //! What the books of one client must be like, whatever engine keeps them. No I/O.
 //!
 //! Other services write to a MongoDB database too. A record carries a `revision` if this program made or changed it,
-//! and only then the rules are known to hold of it. What is odd about others is a note.
+//! and only then the rules are known to hold of it. What is odd about others is a note. One that also carries the
+//! other services' `__v` was made by them and changed here, so a figure that is odd in it may have come with it.
 
 use std::collections::{HashMap, HashSet};
 
 use bson::oid::ObjectId;
 use bson::raw::{RawBsonRef, RawDocument};
 
+use super::figures::{self, amount, field};
 use crate::model::{Amount, ClientId, Collection};
 use crate::store::archive::{Chunk, Finding, Head, Part, Severity, show_id};
 
@@ -82,6 +84,10 @@ impl Audit {
     pub fn take(&mut self, chunk: &Chunk) {
         for record in &chunk.records {
             self.records += 1;
+            if chunk.part.check(&self.client, record).is_err() {
+                let why = "it is kept with this client, and says that it is another's".to_owned();
+                self.find(Severity::Problem, chunk.part.name(), name(record), why);
+            }
             match chunk.part {
                 Part::Data(collection) => self.take_record(collection, record),
                 Part::Receipts => self.take_receipt(record),
@@ -128,6 +134,10 @@ impl Audit {
         // What has an id of another kind is no record of ours, and nothing refers to it.
         let Ok(id) = record.get_object_id("_id") else { return };
         self.ids.insert((collection, id));
+        let made_here = revision.is_some() && field(record, "__v").is_none();
+        for why in figures::wrong(collection, record) {
+            self.find(severity(made_here), collection.name(), Some(id.to_hex()), why);
+        }
         if let Ok(local_id) = record.get_str("localId") {
             let local = Local { text: local_id.to_owned(), ours: revision.is_some() };
             self.local_ids.insert((collection, id), local);
@@ -207,11 +217,8 @@ impl Audit {
         };
         invoice.histories.all += 1;
         invoice.histories.ours += u32::from(ours);
-        let customer = record.get_object_id("clientCustomerId").ok();
-        let differs = amount(record, "totalAmount") != invoice.total || customer != invoice.customer;
-        if ours && differs {
-            let why = "its total or its customer is not that of its invoice".to_owned();
-            self.find(Severity::Note, collection, Some(id.to_hex()), why);
+        for why in invoice.differences(record) {
+            self.find(severity(ours), collection, Some(id.to_hex()), why);
         }
     }
 
@@ -305,6 +312,24 @@ impl Invoice {
         severity(self.revision.is_some())
     }
 
+    /// What a purchase history of it says otherwise than itself. It is made from its invoice in the same commit, and
+    /// nothing changes either of them afterwards.
+    fn differences(&self, history: &RawDocument) -> Vec<String> {
+        let mut differences = Vec::new();
+        let show = |amount: Option<Amount>| amount.map_or_else(|| "no number".to_owned(), |amount| amount.to_string());
+        let total = amount(history, "totalAmount");
+        if total != self.total || total.is_none() {
+            differences.push(format!("its total is {}, and its invoice's is {}", show(total), show(self.total)));
+        }
+        let show = |id: Option<ObjectId>| id.map_or_else(|| "none".to_owned(), |id| id.to_hex());
+        let customer = history.get_object_id("clientCustomerId").ok();
+        if customer != self.customer {
+            let (customer, invoices) = (show(customer), show(self.customer));
+            differences.push(format!("its customer is {customer}, and its invoice's is {invoices}"));
+        }
+        differences
+    }
+
     /// What was paid at its creation is told nowhere else, so only the bounds of the sum are known.
     fn check_sums(&self, findings: &mut Vec<(Severity, String)>) {
         let (Some(total), Some(paid)) = (self.total, self.paid) else {
@@ -383,13 +408,4 @@ fn name(record: &RawDocument) -> Option<String> {
         Ok(local_id) if record.get("content").is_ok_and(|content| content.is_some()) => Some(local_id.to_owned()),
         _ => record.get("_id").ok().flatten().map(show_id),
     }
-}
-
-fn amount(record: &RawDocument, name: &str) -> Option<Amount> {
-    Amount::from_bson(field(record, name)?)
-}
-
-/// A field's value; absent, null and undecodable are `None`.
-fn field<'a>(record: &'a RawDocument, name: &str) -> Option<RawBsonRef<'a>> {
-    record.get(name).ok().flatten().filter(|value| !matches!(value, RawBsonRef::Null))
 }

@@ -1,6 +1,7 @@
 //! `viveka-sync check`: are the store and the books of all clients as they must be?
 
 mod books;
+mod figures;
 
 use clap::Args;
 use indicatif::ProgressBar;
@@ -18,15 +19,16 @@ use books::Audit;
 
 /// What `--help` says below the options.
 const HELP: &str = "\
-Verifies the store (its kind, its indexes) and the books of each client: paid sums, finalisation, purchase histories,
-payments, receipts and local ids that point to records, revisions, counters. Reads one client at a time, of one moment,
-and changes nothing.
+Verifies the store (its kind, its indexes) and the books of each client: paid sums, finalisation, purchase histories and
+their totals, payments, prices, stocks and amounts (numbers, and not below 0), receipts, local ids and logged commits that
+point to records, revisions, counters. Reads one client at a time, of one moment, and changes nothing.
 
 A `problem` is something that this program's rules rule out. A `note` is worth to be known: other services may well have
 meant it. Records that this program never wrote carry no revision, and at most get notes.
 
-What cannot be known: what was paid when an invoice was created is not told anywhere else, so of its paid amount only the
-bounds are checked: at least the sum of its payments, at most its total.
+What cannot be known: phones may state an invoice's totals as they like, so these are not derived from its lines; and what
+was paid when an invoice was created is not told anywhere else, so of its paid amount only the bounds are checked: at
+least the sum of its payments, at most its total.
 
 The embedded engine's file can be read only while no server runs; one that was not closed is put in order as it is opened,
 as any opening does. On MongoDB servers may go on.

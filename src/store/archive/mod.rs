@@ -3,6 +3,8 @@
 //! No rule looks at what goes through here. What is read comes as the very bytes that are stored, so fields that
 //! this program does not know go along.
 
+mod accounts;
+mod holding;
 mod sums;
 
 use std::collections::BTreeSet;
@@ -18,7 +20,9 @@ use tokio::sync::mpsc;
 use super::StoreError;
 use super::embedded::OpenError;
 use crate::model::{ClientId, Collection, Revision, StoreId};
-pub use sums::{Sum, Sums, Tally};
+pub use accounts::{Account, Accounts};
+pub use holding::Holding;
+pub use sums::{Sum, Sums, Tally, sha256};
 
 /// A store whose clients can be read and written as a whole.
 ///
@@ -26,6 +30,11 @@ pub use sums::{Sum, Sums, Tally};
 /// What `read` gives is one client at one moment. What `write` writes is there as a whole or not at all: until
 /// it has returned [`Landed::Now`], no server serves any of it, whatever is killed when, and the same `write` again
 /// goes on or begins anew.
+///
+/// # What is there stays
+/// A client that the store holds books of is not written: [`Landed::Occupied`]. Records of the login service may be there
+/// before: those that say the same as the archive's stay, others are refused. What the login service writes meanwhile
+/// stays too.
 ///
 /// # Cursors
 /// A client that was written begins a new history. So no cursor that any phone has, of whatever store, holds, and
@@ -47,18 +56,18 @@ pub trait Archive: Send + Sync {
     /// [`ArchiveError`], be it here or in the middle of the records.
     async fn read(&self, client: &ClientId) -> Result<Books, ArchiveError>;
 
-    /// Writes a client that the store holds nothing of, and compares what the store then holds.
+    /// Writes a client that the store holds no books of, and compares what the store then holds.
     ///
     /// # Errors
     /// [`ArchiveError`]; nothing of the client is served then.
     async fn write(&self, incoming: Incoming) -> Result<Landed, ArchiveError>;
 
-    /// Removes what a `write` of this archive has left that did not come to its end. Says whether there was any. What
-    /// other services have written stays.
+    /// Removes what a `write` has left that did not come to its end: of this archive, or of whatever archive it was. Says
+    /// whether there was any. Of the login service's records those go that the `write` made and nobody has changed since.
     ///
     /// # Errors
-    /// [`ArchiveError`].
-    async fn discard(&self, incoming: Incoming) -> Result<bool, ArchiveError>;
+    /// [`ArchiveError`], in particular [`ArchiveError::Begun`] if it was of another archive.
+    async fn discard(&self, client: &ClientId, archive: Option<&ArchiveId>) -> Result<bool, ArchiveError>;
 
     /// What is wrong with the store itself: its kind, its indexes.
     ///
@@ -88,7 +97,7 @@ pub struct Source {
 pub enum Part {
     /// A collection of its dataset, in the order of `_id`.
     Data(Collection),
-    /// What came of each idempotency key, less `_id` and `clientId`, in the order of the keys.
+    /// What came of each idempotency key, less `_id` and with `clientId` last, in the order of the keys.
     Receipts,
     /// What each local id stands for, in the order of the local ids.
     LocalIds,
@@ -112,6 +121,12 @@ impl Part {
         Self::Account,
         Self::Sessions,
     ];
+
+    /// Those that nobody else writes while a client is imported: all but what the login service keeps.
+    pub const BOOKS: [Self; 8] = {
+        let [books @ .., _, _] = Self::ALL;
+        books
+    };
 
     /// Its name: that of the MongoDB collection.
     pub fn name(self) -> &'static str {
@@ -140,9 +155,8 @@ impl Part {
     /// [`ArchiveError::Record`].
     pub fn check(self, client: &ClientId, record: &RawDocument) -> Result<(), ArchiveError> {
         let owner = match self {
-            Self::Receipts => return Ok(()),
             Self::Account => "_id",
-            Self::Data(_) | Self::LocalIds | Self::Sessions => "clientId",
+            Self::Data(_) | Self::Receipts | Self::LocalIds | Self::Sessions => "clientId",
         };
         match record.get_object_id(owner) {
             Ok(id) if id == client.object_id() => Ok(()),
@@ -240,19 +254,22 @@ pub struct Incoming {
     pub archive: ArchiveId,
     /// What they count.
     pub head: Head,
-    /// Which parts there are records of.
-    pub parts: BTreeSet<Part>,
-    /// The records.
+    /// The records of other services that come with them.
+    pub accounts: Accounts,
+    /// The records of the other parts.
     pub records: Chunks,
 }
 
 /// What came of a `write`.
 #[derive(Debug)]
 pub enum Landed {
-    /// The store now holds this, as it was read back from it.
+    /// The store now holds these books, as they were read back from it.
     Now(Sums),
-    /// The same archive was written before, to its end. The client is at this revision now.
-    Before(Revision),
+    /// The store holds books of the client already, and nothing was written.
+    Occupied {
+        /// Whether they came from the same archive, perhaps some time ago.
+        by_this_archive: bool,
+    },
 }
 
 /// How bad something is.
@@ -305,17 +322,41 @@ pub enum ArchiveError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The books of a client to be written are not empty.
-    #[error("client {client} has data already ({held}); only a client without any can be imported")]
+    /// A client to be written is there, with other books than the archive's.
+    #[error("client {client} has data already, other than the archive's ({difference}); it stays as it is")]
     Occupied {
         /// Whose.
         client: ClientId,
-        /// What of, for the operator.
-        held: String,
+        /// How it differs, for the operator.
+        difference: String,
+    },
+    /// A client to be written was written by the same archive, and its phones have synced since.
+    #[error(
+        "client {client} was imported from this archive before and has gone on since ({difference}); it stays as it is"
+    )]
+    WentOn {
+        /// Whose.
+        client: ClientId,
+        /// How it differs, for the operator.
+        difference: String,
+    },
+    /// The login service's records that are there are not the archive's.
+    #[error(
+        "client {client}: the record {id} of {part} is not in the store as it is in the archive; with --keep-accounts the \
+         store's account and device sessions of the client stay as they are, and the archive's are not written"
+    )]
+    Account {
+        /// Whose.
+        client: ClientId,
+        /// Which part.
+        part: &'static str,
+        /// Which record.
+        id: String,
     },
     /// Another archive was begun to be written.
     #[error(
-        "an import of another archive into client {0} was begun and not finished; finish or discard that one first"
+        "an import of another archive into client {0} was begun and not finished: finish that one, or take it back with \
+         viveka-sync import --discard --client {0}"
     )]
     Begun(ClientId),
     /// A record cannot be read or kept.
@@ -345,11 +386,17 @@ pub enum ArchiveError {
     /// Somebody wrote what was being read. Another try may do.
     #[error("client {0} was written to while it was read, again and again; stop the servers first")]
     Moved(ClientId),
+    /// The import was taken back while it ran.
+    #[error("the import into client {0} was taken back while it ran; nothing of it is left")]
+    TakenBack(ClientId),
     /// A batch is decided and was not applied to its end.
     #[error("a batch of client {0} is decided and not applied to its end; start a server, which finishes it")]
     Pending(ClientId),
     /// An import into this client did not come to its end.
-    #[error("an import into client {0} was begun and not finished: run it again, or discard it")]
+    #[error(
+        "an import into client {0} was begun and not finished: run it again, or take it back with viveka-sync import \
+         --discard --client {0}"
+    )]
     Unfinished(ClientId),
     /// Records did not come to their end: the source failed, as it says itself.
     #[error("{0}")]
@@ -359,9 +406,7 @@ pub enum ArchiveError {
 /// Gives what is held if it is what was sent.
 pub(super) fn compare(client: &ClientId, sent: &Sums, held: Sums) -> Result<Sums, ArchiveError> {
     let count = |sums: &Sums, part| sums.get(&part).map_or(0, |sum| sum.records);
-    // What other services write may be there without the sender's knowing.
-    let compared = Part::ALL.into_iter().filter(|part| !part.is_foreign() || sent.contains_key(part));
-    match compared.into_iter().find(|part| sent.get(part) != held.get(part)) {
+    match Part::BOOKS.into_iter().find(|part| sent.get(part) != held.get(part)) {
         None => Ok(held),
         Some(part) => Err(ArchiveError::Differs {
             client: *client,
@@ -372,7 +417,17 @@ pub(super) fn compare(client: &ClientId, sent: &Sums, held: Sums) -> Result<Sums
     }
 }
 
-/// A receipt as it is archived: less what each engine adds to it in a way of its own.
+/// A stored receipt as it is archived: less what each engine adds to it in a way of its own, and with whose it is.
+///
+/// # Errors
+/// [`StoreError::Internal`] if it cannot be read.
+pub fn archived_receipt(client: &ClientId, record: &RawDocument) -> Result<RawDocumentBuf, StoreError> {
+    let mut archived = bare_receipt(record)?;
+    archived.append(bson::cstr!("clientId"), client.object_id());
+    Ok(archived)
+}
+
+/// A receipt less what says where it is kept.
 pub(super) fn bare_receipt(record: &RawDocument) -> Result<RawDocumentBuf, StoreError> {
     let mut bare = RawDocumentBuf::new();
     for element in record {
@@ -385,9 +440,9 @@ pub(super) fn bare_receipt(record: &RawDocument) -> Result<RawDocumentBuf, Store
 }
 
 /// A receipt as MongoDB keeps it.
-pub(super) fn receipt_of(client: ObjectId, key: &str, bare: &RawDocument) -> Result<RawDocumentBuf, StoreError> {
+pub(super) fn receipt_of(client: ObjectId, key: &str, archived: &RawDocument) -> Result<RawDocumentBuf, StoreError> {
     let mut record = rawdoc! { "_id": { "clientId": client, "key": key } };
-    for element in bare {
+    for element in &*bare_receipt(archived)? {
         let (name, value) = element.map_err(|e| StoreError::Internal(e.to_string()))?;
         record.append(name, value);
     }

@@ -1,17 +1,19 @@
 //! Whole clients of the file, read and written beside the server, which must not run.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bson::RawDocumentBuf;
-use redb::{ReadTransaction, WriteTransaction};
+use bson::raw::RawDocument;
+use redb::{Database, ReadTransaction, WriteTransaction};
 
 use super::super::StoreError;
 use super::super::archive::{
-    Archive, ArchiveError, Books, CHUNK_BYTES, CHUNK_RECORDS, Chunk, ChunkSender, Finding, Incoming, Landed, Part,
-    Source, Sums, Tally, channel, compare,
+    Accounts, Archive, ArchiveError, ArchiveId, Books, CHUNK_BYTES, CHUNK_RECORDS, Chunk, ChunkSender, Finding,
+    Incoming, Landed, Part, Source, Sums, Tally, archived_receipt, channel, compare,
 };
 use super::file::{BookFile, ReadOnlyFile};
 use super::tables::{Tables, whole};
@@ -114,7 +116,7 @@ impl Archive for EmbeddedArchive {
     }
 
     /// One transaction leaves nothing.
-    async fn discard(&self, _: Incoming) -> Result<bool, ArchiveError> {
+    async fn discard(&self, _: &ClientId, _: Option<&ArchiveId>) -> Result<bool, ArchiveError> {
         Ok(false)
     }
 
@@ -136,11 +138,20 @@ fn send_all(transaction: &ReadTransaction, client: &ClientId, sender: &ChunkSend
         if part.is_foreign() {
             whole::visit_accounts(transaction, client, part, |record| filling.push(record))?;
         } else {
-            tables.visit(client, part, |record| filling.push(record))?;
+            tables.visit(client, part, |record| filling.push(&archived(client, part, record)?))?;
         }
         filling.send()?;
     }
     Ok(())
+}
+
+/// A stored record in the form in which it is archived.
+fn archived<'a>(client: &ClientId, part: Part, record: &'a [u8]) -> Result<Cow<'a, [u8]>, StoreError> {
+    if part != Part::Receipts {
+        return Ok(Cow::Borrowed(record));
+    }
+    let record = RawDocument::from_bytes(record).map_err(|e| StoreError::Internal(e.to_string()))?;
+    Ok(Cow::Owned(archived_receipt(client, record)?.into_bytes()))
 }
 
 /// A chunk that grows until it is worth to be sent.
@@ -175,14 +186,10 @@ fn write(file: &BookFile, mut incoming: Incoming) -> Result<Landed, ArchiveError
     // `with` knows the errors of the store alone.
     let mut landed = None;
     let done = file.with(|database| {
-        let reading = redb::ReadableDatabase::begin_read(database).map_err(failed)?;
-        let imported = whole::imported(&reading, &incoming.client)?;
-        if imported.as_deref() == Some(incoming.archive.0.as_str()) {
-            let head = Tables::open(&reading)?.head(&incoming.client)?;
-            landed = Some(Ok(Landed::Before(head.revision)));
+        if let Some(occupied) = occupied(database, &incoming)? {
+            landed = Some(Ok(occupied));
             return Ok(());
         }
-        drop(reading);
         let mut transaction = database.begin_write().map_err(failed)?;
         transaction.set_quick_repair(true);
         match fill(&transaction, &mut incoming) {
@@ -201,11 +208,21 @@ fn write(file: &BookFile, mut incoming: Incoming) -> Result<Landed, ArchiveError
     landed.unwrap_or_else(|| Err(StoreError::Internal("nothing came of the import".to_owned()).into()))
 }
 
+/// Whether there are books of the client, so that it is not to be written.
+fn occupied(database: &Database, incoming: &Incoming) -> Result<Option<Landed>, StoreError> {
+    let reading = redb::ReadableDatabase::begin_read(database).map_err(failed)?;
+    if !Tables::open(&reading)?.hold_books_of(&incoming.client)? {
+        return Ok(None);
+    }
+    let imported = whole::imported(&reading, &incoming.client)?;
+    Ok(Some(Landed::Occupied { by_this_archive: imported.as_deref() == Some(incoming.archive.0.as_str()) }))
+}
+
 /// Writes everything of a client, and reads it back before it is committed.
 fn fill(transaction: &WriteTransaction, incoming: &mut Incoming) -> Result<Sums, ArchiveError> {
     let client = incoming.client;
-    refuse_if_occupied(transaction, incoming)?;
-    let sent = put_all(transaction, incoming)?;
+    put_accounts(transaction, &client, &incoming.accounts)?;
+    let sent = put_books(transaction, incoming)?;
     let mut tables = Tables::open(transaction)?;
     tables.set_counters(&client, incoming.head.revision, incoming.head.next_invoice)?;
     tables.set_lineage(&client, &Lineage::anew(clock::new_tag()))?;
@@ -215,55 +232,51 @@ fn fill(transaction: &WriteTransaction, incoming: &mut Incoming) -> Result<Sums,
     compare(&client, &sent, held)
 }
 
-fn refuse_if_occupied(transaction: &WriteTransaction, incoming: &Incoming) -> Result<(), ArchiveError> {
-    let client = incoming.client;
-    let mut held = held(transaction, &client)?;
-    // What another service writes may be there before the books come, unless the books bring it too.
-    held.retain(|part, _| !part.is_foreign() || incoming.parts.contains(part));
-    let revision = Tables::open(transaction)?.head(&client)?.revision.0;
-    if held.is_empty() && revision == 0 {
-        return Ok(());
+/// Puts the records of the login service that are not there. One that says something else there is not replaced.
+fn put_accounts(transaction: &WriteTransaction, client: &ClientId, accounts: &Accounts) -> Result<(), ArchiveError> {
+    for account in accounts.iter() {
+        let (part, record) = (account.part, &*account.record);
+        part.check(client, record)?;
+        refuse_strange_id(part, client, record)?;
+        match whole::account(transaction, client, part, record)? {
+            None => whole::put_account(transaction, client, part, record)?,
+            Some(held) if account.is(&held) => {}
+            Some(_) => return Err(account.differs(client)),
+        }
     }
-    let revision = (revision > 0).then(|| format!("revision {revision}"));
-    let counts = held.iter().map(|(part, sum)| format!("{part} {}", sum.records));
-    Err(ArchiveError::Occupied { client, held: revision.into_iter().chain(counts).collect::<Vec<_>>().join(", ") })
+    Ok(())
 }
 
-fn put_all(transaction: &WriteTransaction, incoming: &mut Incoming) -> Result<Sums, ArchiveError> {
+fn put_books(transaction: &WriteTransaction, incoming: &mut Incoming) -> Result<Sums, ArchiveError> {
     let client = incoming.client;
-    let mut tally = Tally::default();
+    let (mut tally, mut tables) = (Tally::default(), Tables::open(transaction)?);
     while let Some(chunk) = incoming.records.blocking_recv() {
         let chunk = chunk?;
         tally.add(&chunk);
-        // Opened for each chunk, for some parts have tables of their own.
-        let mut tables = Tables::open(transaction)?;
         for record in chunk.records {
             chunk.part.check(&client, &record)?;
-            if chunk.part != Part::Receipts && record.get_object_id("_id").is_err() {
-                return Err(chunk.part.refuse(&client, &record, "has an _id that the embedded engine cannot keep"));
+            if chunk.part != Part::Receipts {
+                refuse_strange_id(chunk.part, &client, &record)?;
             }
-            match chunk.part {
-                part if part.is_foreign() => whole::put_account(transaction, &client, part, &record)?,
-                part => tables.put(&client, part, record)?,
-            }
+            tables.put(&client, chunk.part, record)?;
         }
     }
     Ok(tally.finish())
 }
 
-fn held(transaction: &WriteTransaction, client: &ClientId) -> Result<Sums, StoreError> {
-    let mut tally = Tally::default();
-    let tables = Tables::open(transaction)?;
-    for part in Part::ALL.into_iter().filter(|part| !part.is_foreign()) {
-        tables.visit(client, part, |record| {
-            tally.add_record(part, record);
-            Ok(())
-        })?;
+fn refuse_strange_id(part: Part, client: &ClientId, record: &RawDocument) -> Result<(), ArchiveError> {
+    match record.get_object_id("_id") {
+        Ok(_) => Ok(()),
+        Err(_) => Err(part.refuse(client, record, "has an _id that the embedded engine cannot keep")),
     }
-    drop(tables);
-    for part in Part::ALL.into_iter().filter(|part| part.is_foreign()) {
-        whole::visit_accounts(transaction, client, part, |record| {
-            tally.add_record(part, record);
+}
+
+/// The books as they are in the transaction.
+fn held(transaction: &WriteTransaction, client: &ClientId) -> Result<Sums, StoreError> {
+    let (mut tally, tables) = (Tally::default(), Tables::open(transaction)?);
+    for part in Part::BOOKS {
+        tables.visit(client, part, |record| {
+            tally.add_record(part, &archived(client, part, record)?);
             Ok(())
         })?;
     }

@@ -1,6 +1,6 @@
 //! All that the file keeps of one client, read and written as it is.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bson::RawDocumentBuf;
 use bson::oid::ObjectId;
@@ -8,10 +8,10 @@ use bson::raw::RawDocument;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 use super::super::super::StoreError;
-use super::super::super::archive::{Finding, Head, Part, Severity};
+use super::super::super::archive::{Finding, Head, Part, Severity, bare_receipt};
 use super::super::entry::{Finder, Row};
 use super::super::failed;
-use super::{Open, Tables, WritableTables, client_key, counters, local_key, raw};
+use super::{Open, TOUCHED, Tables, WritableTables, client_key, counters, local_key, raw};
 use crate::model::{ClientId, Collection, Revision};
 
 /// Client -> the archive that its books came from.
@@ -56,6 +56,19 @@ pub(in super::super) fn visit_accounts<T: Open>(
     }
 }
 
+/// What is kept of the login service in the place of a record, if anything.
+pub(in super::super) fn account(
+    transaction: &WriteTransaction,
+    client: &ClientId,
+    part: Part,
+    record: &RawDocument,
+) -> Result<Option<RawDocumentBuf>, StoreError> {
+    let key = account_key(client, part, record)?;
+    let table = transaction.open_table(ACCOUNTS).map_err(failed)?;
+    let held = table.get(&key[..]).map_err(failed)?;
+    held.map(|held| raw(held.value()).map(RawDocument::to_owned)).transpose()
+}
+
 /// Keeps a client's record of the login service.
 pub(in super::super) fn put_account(
     transaction: &WriteTransaction,
@@ -63,11 +76,15 @@ pub(in super::super) fn put_account(
     part: Part,
     record: &RawDocument,
 ) -> Result<(), StoreError> {
-    let id = record.get_object_id("_id").map_err(|e| StoreError::Internal(e.to_string()))?;
-    let key = [&account_prefix(client, part)[..], &id.bytes()].concat();
+    let key = account_key(client, part, record)?;
     let mut table = transaction.open_table(ACCOUNTS).map_err(failed)?;
     table.insert(&key[..], record.as_bytes()).map_err(failed)?;
     Ok(())
+}
+
+fn account_key(client: &ClientId, part: Part, record: &RawDocument) -> Result<Vec<u8>, StoreError> {
+    let id = record.get_object_id("_id").map_err(|e| StoreError::Internal(e.to_string()))?;
+    Ok([&account_prefix(client, part)[..], &id.bytes()].concat())
 }
 
 fn account_prefix(client: &ClientId, part: Part) -> [u8; 13] {
@@ -97,6 +114,15 @@ impl<T: Open> Tables<T> {
     pub fn head(&self, client: &ClientId) -> Result<Head, StoreError> {
         let (revision, next_invoice) = counters(&self.clients, client)?;
         Ok(Head { revision, next_invoice })
+    }
+
+    /// Whether there is anything of a client in these tables.
+    pub fn hold_books_of(&self, client: &ClientId) -> Result<bool, StoreError> {
+        let client = client_key(client);
+        Ok(has_any(&self.records, &client)?
+            || has_any(&self.receipts, &client)?
+            || has_any(&self.local_ids, &client)?
+            || self.clients.get(&client[..]).map_err(failed)?.is_some_and(|counters| counters.value().0 != 0))
     }
 
     /// Shows each record of one part that is in these tables, in the part's order.
@@ -186,19 +212,61 @@ impl<T: Open> Tables<T> {
         Ok(findings)
     }
 
+    /// Deltas are read from the log of commits: what it names must be there, and what a commit wrote must be named.
     fn commits_out_of_step(&self, client: &ClientId) -> Result<Vec<Finding>, StoreError> {
-        let (head, mut findings) = (self.head(client)?, Vec::new());
-        visit_prefix(&self.commits, &client_key(client), |key, _| {
+        let (head, mut log, mut findings) = (self.head(client)?, Log::new(), Vec::new());
+        visit_prefix(&self.commits, &client_key(client), |key, touched| {
             let revision = <[u8; 8]>::try_from(key).map(i64::from_be_bytes).unwrap_or_default();
+            let find = |why| Finding::of(Severity::Problem, client, "commits", Some(revision.to_string()), why);
             if Revision(revision) > head.revision {
                 let why = format!("the commit {revision} is logged, and the client is at revision {}", head.revision.0);
-                findings.push(Finding::of(Severity::Problem, client, "commits", Some(revision.to_string()), why));
+                findings.push(find(why));
             }
+            let (touched, cut) = touched.as_chunks::<TOUCHED>();
+            if !cut.is_empty() {
+                findings.push(find("what it wrote cannot be read".to_owned()));
+            }
+            for touched in touched {
+                if self.records.get(&[&client_key(client)[..], touched].concat()[..]).map_err(failed)?.is_none() {
+                    let [number, id @ ..] = *touched;
+                    let collection = Collection::ALL.into_iter().find(|collection| *collection as u8 == number);
+                    let collection = collection.map_or("no collection", Collection::name);
+                    let id = ObjectId::from_bytes(id);
+                    findings
+                        .push(find(format!("it is logged to have written {id} of {collection}, which is not there")));
+                }
+            }
+            log.insert(revision, touched.iter().copied().collect());
             Ok(())
         })?;
+        findings.extend(self.unlogged(client, &log)?);
+        Ok(findings)
+    }
+
+    /// Records that say they are of a commit whose log does not name them.
+    fn unlogged(&self, client: &ClientId, log: &Log) -> Result<Vec<Finding>, StoreError> {
+        let mut findings = Vec::new();
+        for collection in Collection::ALL {
+            self.visit(client, Part::Data(collection), |record| {
+                let record = raw(record)?;
+                let (Ok(revision), Ok(id)) = (record.get_i64("revision"), record.get_object_id("_id")) else {
+                    return Ok(());
+                };
+                let mut touched = [collection as u8; TOUCHED];
+                touched[1..].copy_from_slice(&id.bytes());
+                if log.get(&revision).is_some_and(|logged| !logged.contains(&touched)) {
+                    let why = format!("it is of the commit {revision}, whose log does not name it, so deltas miss it");
+                    findings.push(out_of_step(client, collection, record, why));
+                }
+                Ok(())
+            })?;
+        }
         Ok(findings)
     }
 }
+
+/// What each logged commit wrote, as the log has it. An imported client has no log of what it did before.
+type Log = HashMap<i64, HashSet<[u8; TOUCHED]>>;
 
 impl WritableTables<'_> {
     /// Writes a record as it is, with what finds it.
@@ -223,6 +291,7 @@ impl WritableTables<'_> {
 
     fn put_receipt(&mut self, client: &ClientId, record: &RawDocument) -> Result<(), StoreError> {
         let unreadable = |e: bson::error::Error| StoreError::Internal(e.to_string());
+        let record = bare_receipt(record)?;
         let key = record.get_str("key").map_err(unreadable)?;
         let age = record.get_datetime("createdAt").map_err(unreadable)?.timestamp_millis();
         let key = [&client_key(client)[..], key.as_bytes()].concat();
@@ -253,6 +322,15 @@ fn add_clients<V: redb::Value + 'static>(
         from = next.to_vec();
     }
     Ok(())
+}
+
+/// Whether a key begins with a prefix.
+fn has_any<V: redb::Value + 'static>(
+    table: &impl ReadableTable<&'static [u8], V>,
+    prefix: &[u8],
+) -> Result<bool, StoreError> {
+    let first = table.range::<&[u8]>(prefix..).map_err(failed)?.next().transpose().map_err(failed)?;
+    Ok(first.is_some_and(|(key, _)| key.value().starts_with(prefix)))
 }
 
 /// Shows what lies under the keys that begin with a prefix: the rest of each key, and its value.

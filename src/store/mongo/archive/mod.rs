@@ -4,6 +4,8 @@
 //! has written meanwhile. A client is written under a marker in its own document, which keeps every server from serving
 //! it, and the removal of the marker, with the counters, is the one write that makes it a client.
 
+mod accounts;
+mod marker;
 mod read;
 mod write;
 
@@ -14,6 +16,7 @@ use async_trait::async_trait;
 use bson::oid::ObjectId;
 use bson::{Document, doc};
 use futures_util::StreamExt;
+use mongodb::options::{Acknowledgment, WriteConcern};
 use mongodb::{Client, Database};
 
 use super::error::describe;
@@ -24,7 +27,9 @@ use super::topology::{Hello, Topology};
 use super::{CLIENTS, INTENTS, STORE, within};
 use crate::model::{ClientId, StoreId};
 use crate::store::StoreError;
-use crate::store::archive::{Archive, ArchiveError, Books, Finding, Incoming, Landed, Part, Severity, Source};
+use crate::store::archive::{
+    Archive, ArchiveError, ArchiveId, Books, Finding, Incoming, Landed, Part, Severity, Source,
+};
 
 /// A MongoDB database, in the hands of an operator's command.
 pub struct MongoArchive {
@@ -113,8 +118,8 @@ impl Archive for MongoArchive {
         write::write(&self.db, incoming).await
     }
 
-    async fn discard(&self, incoming: Incoming) -> Result<bool, ArchiveError> {
-        write::discard(&self.db, incoming).await
+    async fn discard(&self, client: &ClientId, archive: Option<&ArchiveId>) -> Result<bool, ArchiveError> {
+        write::discard(&self.db, client, archive).await
     }
 
     async fn findings(&self) -> Result<Vec<Finding>, ArchiveError> {
@@ -174,4 +179,9 @@ async fn add_clients(
 fn failed(error: mongodb::error::Error) -> ArchiveError {
     tracing::debug!(error = describe(&error), "the database refused");
     StoreError::from(error).into()
+}
+
+/// On a lone mongod a majority is the mongod itself.
+fn durable() -> WriteConcern {
+    WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build()
 }

@@ -18,7 +18,7 @@ use super::{Pending, failed};
 use crate::model::ClientId;
 use crate::store::StoreError;
 use crate::store::archive::{
-    ArchiveError, Books, CHUNK_BYTES, CHUNK_RECORDS, Chunk, ChunkSender, Chunks, Head, Part, bare_receipt, channel,
+    ArchiveError, Books, CHUNK_BYTES, CHUNK_RECORDS, Chunk, ChunkSender, Chunks, Head, Part, archived_receipt, channel,
 };
 
 /// One snapshot, for as long as the database keeps it: five minutes, if nothing else is set there.
@@ -129,7 +129,7 @@ async fn send(
             let mut cursor = find.session(&mut *session).batch().await.map_err(failed)?;
             let mut batches = cursor.stream(session);
             while let Some(batch) = batches.next().await {
-                if !pass_on(part, &batch.map_err(failed)?, sender).await? {
+                if !pass_on(client, part, &batch.map_err(failed)?, sender).await? {
                     return Ok(());
                 }
             }
@@ -137,7 +137,7 @@ async fn send(
         None => {
             let mut batches = find.batch().await.map_err(failed)?;
             while let Some(batch) = batches.next().await {
-                if !pass_on(part, &batch.map_err(failed)?, sender).await? {
+                if !pass_on(client, part, &batch.map_err(failed)?, sender).await? {
                     return Ok(());
                 }
             }
@@ -146,12 +146,12 @@ async fn send(
     Ok(())
 }
 
-/// What is held of a client that is being written, which nobody else reads or writes.
+/// The books of a client that is being written, which nobody else reads or writes.
 pub(super) fn under_the_marker(db: &Database, client: &ClientId) -> Chunks {
     let (sender, records) = channel();
     let (db, client) = (db.clone(), *client);
     Handle::current().spawn(async move {
-        for part in Part::ALL {
+        for part in Part::BOOKS {
             if let Err(error) = send(&db, &client, None, part, &sender).await {
                 let _ = sender.send(Err(error)).await;
                 return;
@@ -178,12 +178,12 @@ fn options(part: Part) -> FindOptions {
 }
 
 /// Sends the records of an answer. False if nobody takes them any more.
-async fn pass_on(part: Part, batch: &RawBatch, sender: &ChunkSender) -> Result<bool, ArchiveError> {
+async fn pass_on(client: &ClientId, part: Part, batch: &RawBatch, sender: &ChunkSender) -> Result<bool, ArchiveError> {
     let (mut records, mut bytes) = (Vec::new(), 0);
     for record in batch.doc_slices().map_err(failed)? {
         let record: Option<&RawDocument> = record.map_err(|e| failed(e.into()))?.as_document();
         let Some(record) = record else { continue };
-        let record = if part == Part::Receipts { bare_receipt(record)? } else { record.to_owned() };
+        let record = if part == Part::Receipts { archived_receipt(client, record)? } else { record.to_owned() };
         bytes += record.as_bytes().len();
         records.push(record);
         if bytes >= CHUNK_BYTES {

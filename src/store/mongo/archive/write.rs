@@ -1,196 +1,148 @@
 //! Writing one client, under a marker that keeps servers from serving it.
 //!
-//! The marker is set in the client's own document, with which every batch and every reading begins. Then it is found
-//! out that there is nothing of the client yet, and noted; so what an interrupted import has left is known to be its
-//! own. Records that are there already are left as they are: at the end all that is held is compared with all that was
-//! sent. The last write sets the counters and removes the marker.
+//! The marker is set in the client's own document. Then it is found out that there are no books of the client yet, and
+//! noted; so what an interrupted import has left is known to be its own. Records that are there already are left as they
+//! are: at the end all that is held is compared with all that was sent. The last write sets the counters and removes the
+//! marker.
 
-use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
-use bson::raw::RawDocument;
-use bson::{Bson, Document, RawDocumentBuf, doc};
+use bson::{Document, RawDocumentBuf, doc};
 use mongodb::Database;
 use mongodb::error::{Error, ErrorKind};
-use mongodb::options::{Acknowledgment, WriteConcern};
 
-use super::super::CLIENTS;
-use super::super::counter::{Counter, IMPORTING};
-use super::super::error::{DUPLICATE_KEY, code};
-use super::failed;
+use super::super::INTENTS;
+use super::super::backoff::Backoff;
+use super::super::error::DUPLICATE_KEY;
+use super::marker::{Claim, Marker};
 use super::read::filter;
-use crate::clock;
-use crate::model::{ClientId, Lineage, Revision};
-use crate::store::StoreError;
+use super::{accounts, durable, failed};
+use crate::model::ClientId;
 use crate::store::archive::{
     ArchiveError, ArchiveId, CHUNK_RECORDS, Chunk, Incoming, Landed, Part, Sums, Tally, compare, receipt_of,
 };
-use crate::store::records::bson;
 
 /// Writes a client, or goes on with what an interrupted import has left. What cannot be taken is taken back, so that
 /// the client is as it was.
 pub(super) async fn write(db: &Database, mut incoming: Incoming) -> Result<Landed, ArchiveError> {
     let client = incoming.client;
-    match claim(db, &client, &incoming.archive).await? {
-        Claim::Done(revision) => return Ok(Landed::Before(revision)),
-        Claim::Unproven => prove_empty(db, &incoming).await?,
-        Claim::Empty => {}
+    let mut marker = match claim(db, &client, &incoming.archive).await? {
+        Claim::Occupied { by_this_archive } => return Ok(Landed::Occupied { by_this_archive }),
+        Claim::Set(marker) | Claim::Found(marker) => marker,
+    };
+    if !marker.proven && holds_books(db, &client).await? {
+        marker.remove(db).await?;
+        return Ok(Landed::Occupied { by_this_archive: false });
     }
-    let mut foreign = Foreign::default();
-    let held = fill(db, &mut incoming, &mut foreign).await;
-    if let Err(ArchiveError::Record { .. } | ArchiveError::Differs { .. } | ArchiveError::Source(_)) = &held {
-        take_back(db, &client, &incoming.archive, &foreign).await?;
+    let written = match fill(db, &mut marker, &mut incoming).await {
+        Ok(held) => marker.publish(db, incoming.head).await.map(|()| held),
+        Err(error) => Err(error),
+    };
+    match &written {
+        Err(ArchiveError::TakenBack(_)) => sweep(db, marker, &incoming.archive).await?,
+        Err(error) if is_refusal(error) => take_back(db, &marker).await?,
+        _ => {}
     }
-    let held = held?;
-    publish(db, &incoming).await?;
-    Ok(Landed::Now(held))
+    written.map(Landed::Now)
 }
 
-/// Removes what an interrupted import of this archive has left.
-pub(super) async fn discard(db: &Database, mut incoming: Incoming) -> Result<bool, ArchiveError> {
-    let Incoming { client, archive, .. } = &incoming;
-    let Some(document) = document(db, client).await? else { return Ok(false) };
-    let Ok(marker) = document.get_document(IMPORTING) else { return Ok(false) };
-    if marker.get_str("archive").ok() != Some(archive.0.as_str()) {
+/// Claims the client when nobody is taking an import of it back any more. Who does so and was killed is not waited for
+/// long: it is brought to its end here.
+async fn claim(db: &Database, client: &ClientId, archive: &ArchiveId) -> Result<Claim, ArchiveError> {
+    const LONGEST: Duration = Duration::from_secs(10);
+    let (began, mut backoff) = (Instant::now(), Backoff::new());
+    loop {
+        match Marker::claim(db, client, archive).await? {
+            Claim::Found(marker) if marker.discarding && began.elapsed() >= LONGEST => take_back(db, &marker).await?,
+            Claim::Found(marker) if marker.discarding => backoff.wait().await,
+            claim => return Ok(claim),
+        }
+    }
+}
+
+/// Removes what was written after somebody had taken the import back: when that is done, under a marker of its own, and
+/// only if nobody has made it a client or begun another import since.
+async fn sweep(db: &Database, taken_back: Marker, archive: &ArchiveId) -> Result<(), ArchiveError> {
+    match claim(db, &taken_back.client, archive).await {
+        Ok(Claim::Set(mut marker)) => {
+            (marker.proven, marker.accounts) = (true, taken_back.accounts);
+            take_back(db, &marker).await
+        }
+        Ok(Claim::Found(_) | Claim::Occupied { .. }) | Err(ArchiveError::Begun(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes what an interrupted import has left.
+pub(super) async fn discard(
+    db: &Database,
+    client: &ClientId,
+    archive: Option<&ArchiveId>,
+) -> Result<bool, ArchiveError> {
+    let Some(mut marker) = Marker::load(db, client).await? else { return Ok(false) };
+    if archive.is_some_and(|archive| !marker.is_of(archive)) {
         return Err(ArchiveError::Begun(*client));
     }
-    let mut foreign = Foreign::default();
-    while let Some(chunk) = incoming.records.recv().await {
-        foreign.note(&chunk?);
+    if !marker.close(db).await? {
+        return Ok(false);
     }
-    take_back(db, &incoming.client, &incoming.archive, &foreign).await?;
+    take_back(db, &marker).await?;
     Ok(true)
 }
 
-/// Removes what an import has written, and its marker. Of the parts that other services write too, only the records that
-/// are in the archive.
-async fn take_back(
-    db: &Database,
-    client: &ClientId,
-    archive: &ArchiveId,
-    foreign: &Foreign,
-) -> Result<(), ArchiveError> {
-    let document = document(db, client).await?.unwrap_or_default();
+/// Whether it is the archive that cannot be taken, so that another try would end in the same way.
+fn is_refusal(error: &ArchiveError) -> bool {
+    use ArchiveError::{Account, Differs, Record, Source};
+    matches!(error, Account { .. } | Differs { .. } | Record { .. } | Source(_))
+}
+
+/// Removes what an import has written, and then its marker.
+async fn take_back(db: &Database, marker: &Marker) -> Result<(), ArchiveError> {
     // What was there before the marker is not the import's.
-    if let Ok(marker) = document.get_document(IMPORTING)
-        && marker.get_bool("empty").unwrap_or(false)
-    {
-        let parts = marker.get_array("parts").into_iter().flatten().filter_map(|part| part.as_str());
-        for part in parts.filter_map(Part::of) {
-            let mut records = filter(client, part);
-            if part.is_foreign() {
-                records = doc! { "$and": [records, { "_id": { "$in": foreign.ids(part) } }] };
-            }
+    if marker.proven {
+        for part in Part::BOOKS {
             let collection = db.collection::<Document>(part.name());
-            collection.delete_many(records).write_concern(durable()).await.map_err(failed)?;
+            let books = collection.delete_many(filter(&marker.client, part));
+            books.write_concern(durable()).await.map_err(failed)?;
         }
     }
-    let own = doc! { "_id": client.object_id(), "importing.archive": &archive.0 };
-    db.collection::<Document>(CLIENTS).delete_one(own).write_concern(durable()).await.map_err(failed)?;
-    Ok(())
+    for note in &marker.accounts {
+        accounts::remove(db, &marker.client, note).await?;
+    }
+    marker.remove(db).await
 }
 
-/// The records of an archive that are in parts which other services write too, by their ids.
-#[derive(Default)]
-struct Foreign(HashMap<Part, HashMap<String, Bson>>);
-
-impl Foreign {
-    fn note(&mut self, chunk: &Chunk) {
-        if chunk.part.is_foreign() {
-            let ids = chunk.records.iter().filter_map(|record| id(record)).map(|id| (id.to_string(), id));
-            self.0.entry(chunk.part).or_default().extend(ids);
+/// Whether there is anything of the client that this program or another one has put into its books.
+async fn holds_books(db: &Database, client: &ClientId) -> Result<bool, ArchiveError> {
+    for collection in Part::BOOKS.map(Part::name).into_iter().chain([INTENTS]) {
+        let found = db.collection::<RawDocumentBuf>(collection).find_one(doc! { "clientId": client.object_id() }).await;
+        if found.map_err(failed)?.is_some() {
+            return Ok(true);
         }
     }
-
-    fn ids(&self, part: Part) -> Vec<&Bson> {
-        self.0.get(&part).into_iter().flat_map(HashMap::values).collect()
-    }
-
-    /// Leaves out what others have written meanwhile.
-    fn retain(&self, chunk: &mut Chunk) {
-        if chunk.part.is_foreign() {
-            let known = self.0.get(&chunk.part);
-            let is_known = |id: Bson| known.is_some_and(|known| known.contains_key(&id.to_string()));
-            chunk.records.retain(|record| id(record).is_some_and(is_known));
-        }
-    }
+    Ok(false)
 }
 
-fn id(record: &RawDocument) -> Option<Bson> {
-    Bson::try_from(record.get("_id").ok()??).ok()
-}
-
-/// Writes the records, and compares what is there then.
-async fn fill(db: &Database, incoming: &mut Incoming, foreign: &mut Foreign) -> Result<Sums, ArchiveError> {
+/// Writes the records, the login service's last, and compares what is there then.
+async fn fill(db: &Database, marker: &mut Marker, incoming: &mut Incoming) -> Result<Sums, ArchiveError> {
     let client = incoming.client;
+    let notes = accounts::settle(db, &client, &incoming.accounts, &marker.accounts).await?;
+    marker.prove(db, notes).await?;
     let mut sent = Tally::default();
     while let Some(chunk) = incoming.records.recv().await {
         let chunk = chunk?;
         sent.add(&chunk);
-        foreign.note(&chunk);
+        marker.expect_set(db).await?;
         insert(db, &client, chunk).await?;
     }
-    compare(&client, &sent.finish(), held(db, &client, foreign).await?)
+    let held = compare(&client, &sent.finish(), held(db, &client).await?)?;
+    marker.expect_set(db).await?;
+    accounts::write(db, &client, &incoming.accounts, &marker.accounts).await?;
+    Ok(held)
 }
 
-/// How a client's document stands to the import.
-enum Claim {
-    /// It was imported from the same archive, to the end.
-    Done(Revision),
-    /// The marker is set, and what there is of the client is not known.
-    Unproven,
-    /// The marker is set, and nothing was there of the client then.
-    Empty,
-}
-
-async fn claim(db: &Database, client: &ClientId, archive: &ArchiveId) -> Result<Claim, ArchiveError> {
-    let marked = doc! { "_id": client.object_id(), IMPORTING: { "archive": &archive.0, "empty": false } };
-    match db.collection::<Document>(CLIENTS).insert_one(marked).write_concern(durable()).await {
-        Ok(_) => return Ok(Claim::Unproven),
-        Err(error) if code(&error) == Some(DUPLICATE_KEY) => {}
-        Err(error) => return Err(failed(error)),
-    }
-    let document = document(db, client).await?.ok_or(ArchiveError::Moved(*client))?;
-    if let Ok(marker) = document.get_document(IMPORTING) {
-        return match marker.get_str("archive") {
-            Ok(begun) if begun != archive.0 => Err(ArchiveError::Begun(*client)),
-            _ if marker.get_bool("empty").unwrap_or(false) => Ok(Claim::Empty),
-            _ => Ok(Claim::Unproven),
-        };
-    }
-    let record = RawDocumentBuf::try_from(&document).map_err(|e| StoreError::Internal(e.to_string()))?;
-    let revision = Counter::of(&record).revision;
-    match document.get_str("importedFrom") {
-        Ok(imported) if imported == archive.0 => Ok(Claim::Done(revision)),
-        _ => Err(ArchiveError::Occupied { client: *client, held: format!("revision {}", revision.0) }),
-    }
-}
-
-/// Finds out that nothing is there of the client, and notes it; or takes the marker back.
-async fn prove_empty(db: &Database, incoming: &Incoming) -> Result<(), ArchiveError> {
-    let Incoming { client, archive, parts, .. } = incoming;
-    // What other services write may be there before the books come, unless the books bring it too.
-    let parts: Vec<Part> = Part::ALL.into_iter().filter(|part| !part.is_foreign() || parts.contains(part)).collect();
-    let mut held = Vec::new();
-    for part in &parts {
-        let collection = db.collection::<Document>(part.name());
-        let count = collection.count_documents(filter(client, *part)).await.map_err(failed)?;
-        if count > 0 {
-            held.push(format!("{part} {count}"));
-        }
-    }
-    let own = doc! { "_id": client.object_id(), "importing.archive": &archive.0 };
-    let clients = db.collection::<Document>(CLIENTS);
-    if !held.is_empty() {
-        clients.delete_one(own).write_concern(durable()).await.map_err(failed)?;
-        return Err(ArchiveError::Occupied { client: *client, held: held.join(", ") });
-    }
-    let names: Vec<&str> = parts.iter().map(|part| part.name()).collect();
-    let proven = doc! { "$set": { "importing.empty": true, "importing.parts": names } };
-    clients.update_one(own, proven).write_concern(durable()).await.map_err(failed)?;
-    Ok(())
-}
-
-async fn insert(db: &Database, client: &ClientId, chunk: Chunk) -> Result<(), ArchiveError> {
+/// Inserts records. Those that are there already stay as they are.
+pub(super) async fn insert(db: &Database, client: &ClientId, chunk: Chunk) -> Result<(), ArchiveError> {
     let Chunk { part, records } = chunk;
     let mut documents = Vec::with_capacity(records.len());
     for record in records {
@@ -223,41 +175,12 @@ fn is_there_already(error: &Error) -> bool {
         && refused.into_iter().all(|e| e.code == DUPLICATE_KEY)
 }
 
-async fn held(db: &Database, client: &ClientId, foreign: &Foreign) -> Result<Sums, ArchiveError> {
+/// The books as they are under the marker.
+async fn held(db: &Database, client: &ClientId) -> Result<Sums, ArchiveError> {
     let mut tally = Tally::default();
     let mut records = super::read::under_the_marker(db, client);
     while let Some(chunk) = records.recv().await {
-        let mut chunk = chunk?;
-        foreign.retain(&mut chunk);
-        if !chunk.records.is_empty() {
-            tally.add(&chunk);
-        }
+        tally.add(&chunk?);
     }
     Ok(tally.finish())
-}
-
-/// Makes it a client: counters, a history of its own, and no marker.
-async fn publish(db: &Database, incoming: &Incoming) -> Result<(), ArchiveError> {
-    let Incoming { client, archive, head, .. } = incoming;
-    let own = doc! { "_id": client.object_id(), "importing.archive": &archive.0 };
-    let set = doc! {
-        "revision": head.revision.0,
-        "nextInvoice": head.next_invoice,
-        "lineage": bson(&Lineage::anew(clock::new_tag()))?,
-        "importedFrom": &archive.0,
-    };
-    let publish = doc! { "$set": set, "$unset": { IMPORTING: "" } };
-    let clients = db.collection::<Document>(CLIENTS);
-    let published = clients.update_one(own, publish).write_concern(durable()).await.map_err(failed)?;
-    if published.matched_count == 1 { Ok(()) } else { Err(ArchiveError::Moved(*client)) }
-}
-
-async fn document(db: &Database, client: &ClientId) -> Result<Option<Document>, ArchiveError> {
-    let clients = db.collection::<Document>(CLIENTS);
-    clients.find_one(doc! { "_id": client.object_id() }).await.map_err(failed)
-}
-
-/// On a lone mongod a majority is the mongod itself.
-fn durable() -> WriteConcern {
-    WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build()
 }

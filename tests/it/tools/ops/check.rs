@@ -161,8 +161,78 @@ const FAULTS: &[Fault] = &[
         what: "a purchase history of another sum",
         place: Place::Data(Collection::PurchaseHistories),
         edit: |history| set(history, doc! {"totalAmount": 1.0}),
+        severity: "problem",
+        said: "its total is 1, and its invoice's is 25",
+    },
+    Fault {
+        what: "a purchase history whose sum is a text",
+        place: Place::Data(Collection::PurchaseHistories),
+        edit: |history| set(history, doc! {"totalAmount": "25"}),
+        severity: "problem",
+        said: "its total is no number, and its invoice's is 25",
+    },
+    Fault {
+        what: "a purchase history of another customer",
+        place: Place::Data(Collection::PurchaseHistories),
+        edit: |history| set(history, doc! {"clientCustomerId": ObjectId::from_bytes([9; 12])}),
+        severity: "problem",
+        said: "its customer is 090909090909090909090909, and its invoice's is",
+    },
+    Fault {
+        what: "a purchase history of another sum, of another service",
+        place: Place::Data(Collection::PurchaseHistories),
+        edit: |history| {
+            history.remove("revision");
+            set(history, doc! {"totalAmount": 1.0})
+        },
         severity: "note",
-        said: "its total or its customer is not that of its invoice",
+        said: "its total is 1, and its invoice's is 25",
+    },
+    Fault {
+        what: "less than nothing in stock",
+        place: Place::Data(Collection::Items),
+        edit: |item| set(item, doc! {"stock": -3.0}),
+        severity: "problem",
+        said: "its stock is -3",
+    },
+    Fault {
+        what: "a price that is a text",
+        place: Place::Data(Collection::Items),
+        edit: |item| set(item, doc! {"price": "12.5"}),
+        severity: "problem",
+        said: "its price is no number",
+    },
+    Fault {
+        what: "a price of another service that is a text, in an item whose stock was lowered here",
+        place: Place::Data(Collection::Items),
+        edit: |item| set(item, doc! {"price": "12.5", "__v": 0}),
+        severity: "note",
+        said: "its price is no number",
+    },
+    Fault {
+        what: "a total that is a text",
+        place: Place::Data(Collection::Invoices),
+        edit: |invoice| set(invoice, doc! {"totalAmount": "20"}),
+        severity: "problem",
+        said: "its total or its paid amount is no number",
+    },
+    Fault {
+        what: "a quantity that is a text",
+        place: Place::Data(Collection::Invoices),
+        edit: |invoice| {
+            let line = invoice.get_array_mut("products").unwrap()[0].as_document_mut();
+            line.unwrap().insert("quantity", "2");
+            Fate::Replace
+        },
+        severity: "problem",
+        said: "in its line 0 the quantity is no number",
+    },
+    Fault {
+        what: "an amount that is a text",
+        place: Place::Data(Collection::Payments),
+        edit: |payment| set(payment, doc! {"amount": "1.5"}),
+        severity: "problem",
+        said: "its amount is no number above 0",
     },
     Fault {
         what: "a record from the future",
@@ -503,6 +573,44 @@ fn what_finds_records_in_the_file_is_checked() {
         let told = run(on(Engine::Embedded, &setup, &["check"])).expect_findings();
         assert!(told.contains(said), "{told}");
     }
+}
+
+/// Deltas are read from the log of commits.
+#[test]
+fn a_log_of_commits_that_is_not_of_the_records_is_found() {
+    let (setup, client) = shop(Engine::Embedded);
+    let client = ObjectId::parse_str(&client).unwrap();
+    let commits = TableDefinition::<&[u8], &[u8]>::new("commits");
+    let key = |revision: i64| [&client.bytes()[..], &revision.to_be_bytes()].concat();
+    let database = open(&setup);
+    let transaction = database.begin_write().unwrap();
+    let mut table = transaction.open_table(commits).unwrap();
+    let [items, nothing] = [(Collection::Items as u8).to_be_bytes().to_vec(), vec![9; 12]];
+    table.insert(&key(2)[..], &[items, nothing].concat()[..]).unwrap();
+    drop(table);
+    transaction.commit().unwrap();
+    drop(database);
+    let told = run(on(Engine::Embedded, &setup, &["check"])).expect_findings();
+    assert!(told.contains("written 090909090909090909090909 of items, which is not there"), "{told}");
+    assert!(told.contains("it is of the commit 2, whose log does not name it"), "{told}");
+}
+
+/// In MongoDB the `clientId` is what finds a record; in the file the key is, and both must say the same.
+#[test]
+fn a_record_that_says_it_is_another_clients_is_found() {
+    let (setup, _) = shop(Engine::Embedded);
+    let place = Place::Data(Collection::Items);
+    let mut items = Held::take(Engine::Embedded, &setup, place);
+    let item = items.0.values_mut().next().unwrap();
+    item.insert("clientId", ObjectId::new());
+    items.put(Engine::Embedded, &setup, place);
+    let told = run(on(Engine::Embedded, &setup, &["check"])).expect_findings();
+    assert!(told.contains("says that it is another's"), "{told}");
+    // And it gets into no archive.
+    let directory = tempfile::tempdir().unwrap();
+    let archive = directory.path().join("archive");
+    let told = run(on(Engine::Embedded, &setup, &["export", archive.to_str().unwrap()])).expect_failure();
+    assert!(told.contains("is not this client's"), "{told}");
 }
 
 #[test]

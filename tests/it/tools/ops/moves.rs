@@ -53,7 +53,7 @@ fn move_all(from: Engine, source: &Setup, to: Engine, target: &Setup, encoding: 
     assert_eq!(export(), exported);
     run(on(to, target, &["import", "--verify", archive])).expect_ok();
     let outcome = || run(on(to, target, &["import", "--json", archive])).expect_json()["clients"][0]["outcome"].clone();
-    assert_eq!((outcome(), outcome()), (json!("imported"), json!("before")));
+    assert_eq!((outcome(), outcome()), (json!("imported"), json!("present")));
     assert!(run(on(to, target, &["check"])).expect_ok().contains(" 0 problems"));
     exported
 }

@@ -10,7 +10,7 @@ use viveka_sync::model::Collection;
 
 use super::command::{on, program, run, run_once};
 use super::seeds::seed;
-use crate::harness::{Engine, Phone, Server, Setup, block_on, database_at, on_every_engine, random_hex};
+use crate::harness::{Engine, Phone, Server, Setup, on_every_engine, random_hex};
 
 /// An archive of a shop with some items.
 struct Exported {
@@ -105,12 +105,45 @@ on_every_engine! {
         let (exported, setup) = (Exported::new("bson"), Setup::on(engine));
         seed(engine, &setup, &exported.client, &[(Collection::ItemGroups, vec![doc! { "_id": ObjectId::new(), "name": "G" }])]);
         let said = run(on(engine, &setup, &["import", exported.path()])).expect_failure();
-        assert!(said.contains("itemgroups 1"), "{said}");
+        assert!(said.contains("itemgroups 1 where the archive has 0"), "{said}");
         let said = run(on(engine, &setup, &["import", "--discard", exported.path()])).expect_ok();
         assert!(said.contains("nothing to discard"), "{said}");
         let server = Server::start_ready(&setup);
         let pull = Phone::of(&server, &exported.client).pull().expect_ok();
         assert_eq!(pull["data"]["itemGroups"].as_array().unwrap().len(), 1);
+    }
+
+    /// The directory, the summary in it and each record must name the same client.
+    fn an_archive_whose_clients_are_mixed_up_is_not_taken(engine: Engine) {
+        let (exported, setup, other) = (Exported::new("bson"), Setup::on(engine), random_hex(12));
+        // Somebody moves the books of one shop into the place of another, and makes the manifest right.
+        let clients = exported.archive.join("clients");
+        fs::rename(clients.join(&exported.client), clients.join(&other)).unwrap();
+        edit(&exported.archive.join("manifest.json"), |bytes| {
+            String::from_utf8(bytes).unwrap().replace(&exported.client, &other).into()
+        });
+        for arguments in [&["import", "--verify", exported.path()][..], &["import", exported.path()]] {
+            let said = run(on(engine, &setup, arguments)).expect_failure();
+            assert!(said.contains(&format!("it is of client {}", exported.client)) && said.contains(&other), "{said}");
+        }
+        // And the summary too.
+        let summary = clients.join(&other).join("client.json");
+        edit(&summary, |bytes| String::from_utf8(bytes).unwrap().replace(&exported.client, &other).into());
+        edit(&exported.archive.join("manifest.json"), |bytes| {
+            let mut manifest: Value = serde_json::from_slice(&bytes).unwrap();
+            manifest["clients"][&other] = json!(sha256(&fs::read(&summary).unwrap()));
+            manifest.to_string().into()
+        });
+        for (code, arguments) in [(1, &["import", "--verify", exported.path()][..]), (2, &["import", exported.path()])] {
+            let ran = run(on(engine, &setup, arguments));
+            let said = ran.output;
+            assert_eq!(ran.code, code, "{said}{}", ran.error);
+            assert!(said.contains("REFUSED") && said.contains("is not this client's"), "{said}");
+        }
+        let server = Server::start_ready(&setup);
+        for client in [&other, &exported.client] {
+            assert_eq!(Phone::of(&server, client).pull().expect_ok()["data"]["items"], json!([]));
+        }
     }
 }
 
@@ -136,32 +169,6 @@ fn foreign_id(engine: Engine) {
     let server = Server::start_ready(&setup);
     let pull = Phone::of(&server, &other).pull().expect_ok();
     assert_eq!(pull["data"]["items"][0]["name"], json!("of another shop"));
-}
-
-/// An account that is there is not replaced by the archive's.
-#[test]
-fn an_account_that_is_there_is_not_replaced() {
-    let (source, target, client) = (Setup::on(Engine::LoneMongod), Setup::on(Engine::ReplicaSet), ObjectId::new());
-    let put = |setup: &Setup, name: &str| {
-        let account = doc! { "_id": client, "name": name };
-        block_on(async {
-            database_at(setup).await.collection::<Document>("clients").insert_one(account).await.unwrap();
-        });
-    };
-    put(&source, "old");
-    put(&target, "new");
-    let directory = tempfile::tempdir().unwrap();
-    let archive = directory.path().join("archive");
-    let archive = archive.to_str().unwrap();
-    run(on(Engine::LoneMongod, &source, &["export", archive])).expect_ok();
-    let said = run(on(Engine::ReplicaSet, &target, &["import", archive])).expect_failure();
-    assert!(said.contains("has data already (clients 1)"), "{said}");
-    // And in the embedded engine what went in before is found there.
-    let embedded = Setup::embedded();
-    run(on(Engine::Embedded, &embedded, &["import", archive])).expect_ok();
-    let again = directory.path().join("again");
-    let again = run(on(Engine::Embedded, &embedded, &["export", "--json", again.to_str().unwrap()])).expect_json();
-    assert_eq!(again["clients"][0]["collections"]["clients"]["records"], json!(1));
 }
 
 #[test]

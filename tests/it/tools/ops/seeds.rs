@@ -2,8 +2,8 @@
 
 use mongodb::bson::{Document, doc, oid::ObjectId};
 use viveka_sync::model::{ClientId, Collection, Revision};
-use viveka_sync::store::DatasetMemory;
 use viveka_sync::store::embedded::EmbeddedStore;
+use viveka_sync::store::{AccountCollection, DatasetMemory};
 
 use super::command::PATIENCE;
 use crate::harness::{Engine, Setup, block_on, database_at, eventually};
@@ -53,4 +53,25 @@ fn with_file(setup: &Setup, work: impl FnOnce(&EmbeddedStore)) {
     let memory = DatasetMemory { cache: 0, stream_above: usize::MAX };
     let open = || EmbeddedStore::open(setup.directory(), 0, memory).ok();
     work(&eventually("nobody has the file open", PATIENCE, open));
+}
+
+/// Puts accounts and sessions into a store that no server has open, as a login service does; those that are there are
+/// replaced.
+pub fn seed_accounts(engine: Engine, setup: &Setup, accounts: &[Document], sessions: &[Document]) {
+    match engine.topology() {
+        None => with_file(setup, |store| {
+            store.import_accounts(AccountCollection::Clients, accounts).unwrap();
+            store.import_accounts(AccountCollection::DeviceSessions, sessions).unwrap();
+        }),
+        Some(_) => block_on(async {
+            let db = database_at(setup).await;
+            for (collection, records) in [("clients", accounts), ("devicesessions", sessions)] {
+                for record in records {
+                    let id = doc! { "_id": record.get("_id").unwrap() };
+                    let records = db.collection::<Document>(collection);
+                    records.replace_one(id, record).upsert(true).await.unwrap();
+                }
+            }
+        }),
+    }
 }

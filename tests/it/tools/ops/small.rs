@@ -137,7 +137,7 @@ fn each_command_tells_its_exit_codes() {
     for command in ALL {
         let help = told(&[command]);
         let codes = help.split_once("Exit code: 0 ").unwrap_or_else(|| panic!("{help}")).1.split_once("\n\n");
-        let looks = ["check", "config", "health", "import", "replay", "storm"].contains(&command);
+        let looks = ["check", "config", "export", "health", "import", "replay", "storm"].contains(&command);
         let codes = codes.map_or_else(|| help.clone(), |(codes, _)| codes.to_owned());
         assert!(codes.contains(" 2 if") && looks == codes.contains(" 1 if"), "{command}: {codes}");
     }
