@@ -46,21 +46,22 @@ pub async fn sync(
     app: web::Data<App>,
 ) -> Result<HttpResponse, ApiError> {
     let key = idempotency::key(request.headers())?;
+    key.iter().for_each(|key| admitted.trace().key(key));
     let body = body::read(request.headers(), payload, &admitted, &app).await?;
     let received = receive(body, key.as_ref(), &admitted, &app).await?;
     let batch = &*received.batch;
     if key.is_none() && app.limits.require_idempotency_key && !batch.is_empty() {
         return Err(ApiError::KeyRequired);
     }
-    note(batch, key.as_ref(), &admitted);
+    note(batch, &admitted);
     let view = View { wanted: wanted(&batch.view, &admitted.client()), coding: Coding::accepted(request.headers()) };
     let committed = !batch.is_empty();
     let (shown, replayed) = answer(&admitted, key, received, view, &app).await?;
     shown.respond(replayed.is_some(), view.coding, None, admitted, &app).map_err(|error| error.after(committed))
 }
 
-fn note(batch: &Batch, key: Option<&IdempotencyKey>, admitted: &Admitted) {
-    admitted.trace().batch(key, batch.operations());
+fn note(batch: &Batch, admitted: &Admitted) {
+    admitted.trace().operations(batch.operations());
     if !batch.is_empty() {
         metrics::BATCH_OPERATIONS.of(()).record(batch.operations() as f64);
     }

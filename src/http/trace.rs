@@ -131,11 +131,13 @@ impl Trace {
         let _ = self.received.set(bytes);
     }
 
-    /// Under which key the batch came, and how many operations it has.
-    pub fn batch(&self, key: Option<&IdempotencyKey>, operations: usize) {
-        if let Some(key) = key {
-            let _ = self.key.set(key.clone());
-        }
+    /// Under which key its batch comes.
+    pub fn key(&self, key: &IdempotencyKey) {
+        let _ = self.key.set(key.clone());
+    }
+
+    /// How many operations its batch has.
+    pub fn operations(&self, operations: usize) {
         let _ = self.operations.set(operations);
     }
 
@@ -175,7 +177,8 @@ impl Trace {
     pub fn answered(&self, status: u16, length: Option<u64>, error: Option<ApiError>) {
         let after = self.begun.elapsed();
         metrics::REQUESTS.count((self.route, metrics::Status::of(status)));
-        metrics::REQUEST_TIME.took(self.route, after);
+        // How long the phone took to send is its network's affair.
+        metrics::REQUEST_TIME.took(self.route, after.saturating_sub(self.spent_on(Phase::Read)));
         if let Some(error) = &error {
             metrics::REJECTS.count(metrics::Code::of(error.code()));
         }
@@ -198,10 +201,14 @@ impl Trace {
         self.spent[phase.index()].fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
+    fn spent_on(&self, phase: Phase) -> Duration {
+        Duration::from_nanos(self.spent[phase.index()].load(Ordering::Relaxed))
+    }
+
     /// The time of a phase in milliseconds, if there was any.
     fn time(&self, phase: Phase) -> Option<f64> {
-        let nanoseconds = self.spent[phase.index()].load(Ordering::Relaxed);
-        (nanoseconds > 0).then(|| milliseconds(Duration::from_nanos(nanoseconds)))
+        let spent = self.spent_on(phase);
+        (!spent.is_zero()).then(|| milliseconds(spent))
     }
 
     /// How loud the request is told, and in which words.

@@ -13,10 +13,17 @@ pub(super) struct Backoff {
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(5);
     const LONGEST: Duration = Duration::from_millis(500);
+    const LONGEST_FOR_A_GAP: Duration = Duration::from_millis(50);
 
     /// From 5 ms to 500 ms, for those who got into each other's way.
     pub fn new() -> Self {
         Self::between(Self::FIRST, Self::LONGEST)
+    }
+
+    /// From 5 ms to 50 ms, for a batch that meets batches of its client from another server: each is done in some
+    /// milliseconds, and who looks too seldom finds no gap between them.
+    pub fn for_a_gap() -> Self {
+        Self::between(Self::FIRST, Self::LONGEST_FOR_A_GAP)
     }
 
     /// From `first` to `longest`.

@@ -146,7 +146,7 @@ impl Transactions<'_> {
     pub async fn execute(self, mut batch: Batch) -> Result<Executed, ExecuteError> {
         let mut session = self.session().await?;
         let _at_work = self.orphans.at_work(&session);
-        let (begin, mut backoff) = (Instant::now(), Backoff::new());
+        let (begin, mut backoff, mut gap) = (Instant::now(), Backoff::new(), Backoff::for_a_gap());
         loop {
             let failure = match self.attempt(&mut session, &[&batch]).await {
                 Ok(mut answers) => return Ok(answers.remove(0)?),
@@ -159,7 +159,7 @@ impl Transactions<'_> {
                 self.orphans.end(&self.deployment.db).await;
             }
             batch.learn(&failure);
-            backoff.wait().await;
+            if retry == Retry::Conflict { gap.wait().await } else { backoff.wait().await }
         }
     }
 
