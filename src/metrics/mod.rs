@@ -36,7 +36,7 @@ declare! {
     REQUESTS: Counter<(Route, Status)> = "viveka_requests_total",
         "Requests that were answered, by route and status";
     REQUEST_TIME: Histogram<Route> [SECONDS] = "viveka_request_duration_seconds",
-        "Time from a request's head to the beginning of its answer, without the time in which its body was read";
+        "Time from a request's head to the beginning of its answer, less that of reading its body";
     REJECTS: Counter<Code> = "viveka_rejects_total",
         "Requests that were answered with an error, by its code";
     HANGUPS: Counter<Route> = "viveka_hangups_total",
