@@ -280,7 +280,7 @@ fn losses(outcome: &Outcome) -> String {
         format!("<tr><td>{}</td>{}</tr>\n", escaped(&loss.client), cells.concat())
     };
     let rows: String = losses.iter().take(MOST_LOSSES).map(row).collect();
-    let heads = ["acknowledged", "in part", "missing"].map(|head| format!("<th{NUMBER}>{head}</th>"));
+    let heads = ["syncs", "in part", "missing"].map(|head| format!("<th{NUMBER}>{head}</th>"));
     let more = match losses.len().saturating_sub(MOST_LOSSES) {
         0 => String::new(),
         more => format!("<p>and {} clients more.</p>\n", grouped(more as u64)),
