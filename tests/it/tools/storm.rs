@@ -71,6 +71,8 @@ fn books_that_were_changed_by_another_are_found() {
     let url = server.url();
     let arguments = ["--url", &url, "--duration", "60s", "--batch", "till", "--json", "--phones-per-client", "1"];
     let storm = start(&arguments, &settings);
+    // Before the load begins Ctrl-C ends the program, as nothing is there to audit.
+    has_begun(&phone);
     // Pays on an invoice of the storm's, as no phone of it does.
     eventually("an invoice of the storm that can be paid", Duration::from_secs(30), || {
         let data = phone.pull().json();
