@@ -99,7 +99,19 @@ impl Server {
     /// # Errors
     /// [`SendError`].
     pub async fn health(&self) -> Result<Answer, SendError> {
-        let answer = async { Answer::read(self.http.get(self.address.below("/api/health")).send().await?).await };
+        self.get("/api/health").await
+    }
+
+    /// How much a request may hold, which it tells everybody: `GET /api/sync/limits`.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn limits(&self) -> Result<Answer, SendError> {
+        self.get("/api/sync/limits").await
+    }
+
+    async fn get(&self, path: &str) -> Result<Answer, SendError> {
+        let answer = async { Answer::read(self.http.get(self.address.below(path)).send().await?).await };
         answer.await.map_err(|error| self.why(error))
     }
 

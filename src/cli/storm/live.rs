@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::measure::Tally;
+use super::measure::{CUT_OFF, Tally};
 
 /// The live view, on the standard error stream.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Live {
     pub fn begin_load(&mut self) {
         self.told = (Instant::now(), 0);
         if let Some(bar) = &self.bar {
-            bar.set_style(style("load {elapsed} [{bar:20}] {wide_msg}"));
+            bar.set_style(style("{elapsed} [{bar:10}] {wide_msg}"));
             bar.reset();
             bar.set_length(millis(self.duration));
         }
@@ -66,15 +66,23 @@ impl Live {
         }
         let since = self.told.0.elapsed();
         let rate = (syncs - self.told.1) as f64 / since.as_secs_f64().max(0.001);
-        let (p50, p99) = (tally.syncs.at(0.5), tally.syncs.at(0.99));
-        let failures = tally.failures();
-        let text = format!("{syncs} syncs, {rate:.0}/s, p50 {p50:.1} ms, p99 {p99:.1} ms, {failures} failures");
+        let text = told(tally, rate);
         match &self.bar {
             Some(bar) => bar.set_message(text),
             None => eprintln!("load {} s: {text}", elapsed.as_secs()),
         }
         if since >= PLAIN || self.bar.is_none() {
             self.told = (Instant::now(), syncs);
+        }
+    }
+
+    /// The load is over: leaves a last line, with what came of all that was under way.
+    pub fn end_load(&self, elapsed: Duration, tally: &Tally) {
+        let rate = tally.syncs.count() as f64 / elapsed.as_secs_f64().max(0.001);
+        let text = format!("load {} s: {}", elapsed.as_secs(), told(tally, rate));
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => eprintln!("{text}"),
         }
     }
 
@@ -86,10 +94,43 @@ impl Live {
     }
 }
 
+/// Failures come early: a narrow terminal cuts the end off.
+fn told(tally: &Tally, rate: f64) -> String {
+    let (syncs, failures) = (tally.syncs.count(), tally.failures());
+    let (p50, p99) = (tally.syncs.at(0.5), tally.syncs.at(0.99));
+    let cut_off = match tally.unanswered.get(CUT_OFF) {
+        Some(requests) => format!(" ({requests} cut off)"),
+        None => String::new(),
+    };
+    format!("{syncs} syncs, {failures} failures{cut_off}, {rate:.0}/s, p50 {p50:.1} ms, p99 {p99:.1} ms")
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::storm::measure::{Came, Event};
+
+    #[test]
+    fn eighty_columns_hold_the_failures() {
+        let mut tally = Tally::new(Duration::from_secs(1));
+        let took = Duration::from_secs(40);
+        for _ in 0..99_999 {
+            tally.take(Event::Acknowledged { took, operations: 1 });
+            tally.take(Event::Request { took, came: Came::Nothing("gone".into()) });
+        }
+        tally.take(Event::CutOff(16));
+        let line = told(&tally, 12_345.0);
+        let before = "1m [----------] ".len();
+        let failures = line.find(" failures (16 cut off)").unwrap();
+        assert!(line.starts_with("99999 syncs, 100015 failures") && before + failures < 80, "{line}");
+        assert!(before + line.find(" ms").unwrap() < 80, "{line}");
+    }
 }

@@ -47,6 +47,20 @@ pub enum StormError {
     /// One token cannot speak for several clients.
     #[error("--clients must be 1 with --token (or TOKEN) or --client: for more, the local secret makes the tokens")]
     OneClient,
+    /// Nothing would be rebatched.
+    #[error("--rebatch does nothing without --hangups: only a sync that lost its answer is put into a new batch")]
+    NothingToRebatch,
+    /// The server would refuse every batch.
+    #[error(
+        "--batch: {size} operations are more than the {most} that the server takes (GET /api/sync/limits): \
+         give a smaller --batch, as --batch {most}"
+    )]
+    BatchTooLarge {
+        /// How many operations a batch has.
+        size: usize,
+        /// How many it may have.
+        most: usize,
+    },
     /// The server does not answer.
     #[error("--url {url}: {why}")]
     Away {
@@ -87,6 +101,9 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, CliError> {
     if !arguments.target.address().is_loopback() && !arguments.i_own_this_server {
         return Err(StormError::NotOurs.into());
     }
+    if arguments.rebatch > 0.0 && arguments.hangups == 0.0 {
+        return Err(StormError::NothingToRebatch.into());
+    }
     // Better now than when all is done.
     let place = arguments.report.as_deref().map(Place::open).transpose()?;
     let outcome = storm(arguments).await?;
@@ -105,7 +122,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, CliError> {
 async fn storm(arguments: &Arguments) -> Result<Outcome, CliError> {
     let phones = callers(arguments)?;
     let server = facts(arguments).await?;
-    let script = script(arguments);
+    let script = script(arguments, most_operations(arguments).await?);
     let settings = settings(arguments, &script, phones.len() as u32);
     let mut live = Live::new(arguments.duration);
     let shops = open(&script, phones, arguments, &mut live).await?;
@@ -166,7 +183,28 @@ async fn facts(arguments: &Arguments) -> Result<ServerFacts, CliError> {
     Ok(serde_json::from_slice(&answer.body).map_err(why)?)
 }
 
-fn script(arguments: &Arguments) -> Script {
+/// The most operations that the server takes in a batch: any number, if it does not say.
+async fn most_operations(arguments: &Arguments) -> Result<usize, CliError> {
+    let answer = arguments.target.server(arguments.timeout)?.limits().await;
+    let limits = answer.ok().filter(|answer| answer.status == 200);
+    let limits: Option<Limits> = limits.and_then(|answer| serde_json::from_slice(&answer.body).ok());
+    let most = limits.map_or(usize::MAX, |limits| limits.batch.operations);
+    let size = arguments.batch.size() as usize;
+    if size > most { Err(StormError::BatchTooLarge { size, most }.into()) } else { Ok(most) }
+}
+
+/// What is read of the server's limits.
+#[derive(serde::Deserialize)]
+struct Limits {
+    batch: BatchLimits,
+}
+
+#[derive(serde::Deserialize)]
+struct BatchLimits {
+    operations: usize,
+}
+
+fn script(arguments: &Arguments, most_operations: usize) -> Script {
     Script {
         run: Run(clock::new_tag().0 as u32),
         // JSON numbers hold 53 bits in most hands.
@@ -174,6 +212,7 @@ fn script(arguments: &Arguments) -> Script {
         recipe: arguments.batch,
         hangups: arguments.hangups,
         rebatch: arguments.rebatch,
+        most_operations,
     }
 }
 

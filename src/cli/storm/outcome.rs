@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::audit::{Findings, LookedAt, Problems};
+use super::audit::{Findings, LookedAt, Loss, Problems};
 use super::ledger::Fate;
 use super::load::{Done, Ended};
 use super::measure::{InTime, Latency, Limit, Point, QUANTILES, Quantiles, Usage};
@@ -37,6 +37,9 @@ pub struct Outcome {
     /// The curves.
     pub series: Vec<Point>,
 }
+
+/// So many clients that lost something are told one by one to people.
+pub const MOST_LOSSES: usize = 20;
 
 /// What was asked for, as it is needed to ask for it again.
 #[derive(Debug, Clone, Serialize)]
@@ -144,6 +147,8 @@ pub struct Audit {
     pub complete: bool,
     /// How much was looked at.
     pub looked_at: LookedAt,
+    /// Which clients lost acknowledged syncs, and how many.
+    pub losses: Vec<Loss>,
     /// The first problems, in one line each.
     pub problems: Vec<String>,
     /// How many more there are.
@@ -198,6 +203,7 @@ impl Outcome {
         let audit = Audit {
             complete: findings.looked_at.clients == u64::from(settings.clients),
             looked_at: findings.looked_at,
+            losses: findings.losses,
             problems: problems.told().to_vec(),
             more_problems: problems.more(),
         };
@@ -217,20 +223,65 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// That the rate was missed, in one sentence; none if it was met but for what is due at the very end.
+    pub fn rate_missed(&self, count: fn(u64) -> String) -> Option<String> {
+        let rate = self.settings.rate?;
+        let Syncs { begun, due_and_not_begun, .. } = self.syncs;
+        let due = begun + due_and_not_begun;
+        let who = if self.generator.near_its_limit.is_some() { "the server, or this generator," } else { "the server" };
+        let [begun_told, due_told] = [begun, due].map(count);
+        // A phone may be busy when the load ends, however fast the server is.
+        let is_missed = due_and_not_begun * 100 > due;
+        is_missed
+            .then(|| format!("{begun_told} of {due_told} due syncs were begun: {who} did not keep up with {rate}/s"))
+    }
+}
+
 impl Audit {
+    /// How many problems there are.
+    pub fn found(&self) -> u64 {
+        self.problems.len() as u64 + self.more_problems
+    }
+
     /// What the audit came to, in one sentence.
-    pub fn verdict(&self) -> String {
-        let problems = self.problems.len() as u64 + self.more_problems;
+    pub fn verdict(&self, count: fn(u64) -> String) -> String {
+        let problems = self.found();
         let LookedAt { clients, acknowledged, invoices, payments, items, .. } = self.looked_at;
-        let found = if problems == 1 { "1 problem".to_owned() } else { format!("{problems} problems") };
+        let [clients, acknowledged, invoices, payments, items] =
+            [clients, acknowledged, invoices, payments, items].map(count);
+        let found = if problems == 1 { "1 problem".to_owned() } else { format!("{} problems", count(problems)) };
+        let of_syncs = self.of_syncs(count);
         match (problems, self.complete) {
             (0, true) => format!(
                 "passed: {acknowledged} acknowledged syncs of {clients} clients are in the books once, with {items} items, \
                  {invoices} invoices and {payments} payments, and the books balance"
             ),
-            (_, true) => format!("{found} in the books of {clients} clients"),
-            (_, false) => format!("{found}, and not all books could be looked at"),
+            (_, true) => format!("{found} in the books of {clients} clients; {of_syncs}"),
+            (_, false) if self.looked_at.clients == 0 => format!("{found}, and no books could be looked at"),
+            (_, false) => {
+                format!("{found}, and not all books could be looked at; in those of {clients} clients {of_syncs}")
+            }
         }
+    }
+
+    /// What became of the acknowledged syncs that were looked for.
+    fn of_syncs(&self, count: fn(u64) -> String) -> String {
+        let LookedAt { acknowledged: all, acknowledged_in_part, acknowledged_missing, .. } = self.looked_at;
+        let lost = acknowledged_in_part + acknowledged_missing;
+        let [all, in_part, missing] = [all, acknowledged_in_part, acknowledged_missing].map(count);
+        match lost {
+            0 => format!("none of {all} acknowledged syncs lost a record"),
+            _ => format!("of {all} acknowledged syncs {missing} are missing altogether, and {in_part} in part"),
+        }
+    }
+}
+
+impl Loss {
+    /// In one line.
+    fn told(&self) -> String {
+        let Self { client, acknowledged, in_part, missing } = self;
+        format!("client {client}: of {acknowledged} acknowledged syncs {missing} missing altogether, {in_part} in part")
     }
 }
 
@@ -261,20 +312,17 @@ impl fmt::Display for Outcome {
         writeln!(f, "Storm {run} on {url} ({engine} {version})")?;
         writeln!(f, "  {clients} clients with {phones_per_client} phones each, {batch}, data {data}, seed {seed}")?;
         writeln!(f)?;
-        let Syncs { begun, acknowledged, refused, open, due_and_not_begun, .. } = &self.syncs;
+        let Syncs { begun, acknowledged, refused, open, .. } = &self.syncs;
         writeln!(
             f,
             "Syncs      {acknowledged} of {begun} acknowledged, {refused} refused, {open} open, in {:.1} s",
             self.seconds
         )?;
-        if *due_and_not_begun > 0 {
-            writeln!(
-                f,
-                "           {due_and_not_begun} more were due and not begun: the server did not keep up with --rate"
-            )?;
+        if let Some(missed) = self.rate_missed(|count| count.to_string()) {
+            writeln!(f, "           {missed}")?;
         }
         let Syncs { per_second, operations_per_second, latency_ms, .. } = &self.syncs;
-        writeln!(f, "           {per_second} syncs/s, {operations_per_second} operations/s")?;
+        writeln!(f, "           {per_second:.1} syncs/s, {operations_per_second:.1} operations/s")?;
         writeln!(f, "           {latency_ms}")?;
         let Requests { answered, replayed, hung_up, rebatched, latency_ms, .. } = &self.requests;
         writeln!(
@@ -284,7 +332,13 @@ impl fmt::Display for Outcome {
         writeln!(f, "           {latency_ms}")?;
         writeln!(f, "           {}", self.requests.answers())?;
         writeln!(f, "Generator  {}", self.generator.told())?;
-        writeln!(f, "Audit      {}", self.audit.verdict())?;
+        writeln!(f, "Audit      {}", self.audit.verdict(|count| count.to_string()))?;
+        for loss in self.audit.losses.iter().take(MOST_LOSSES) {
+            writeln!(f, "           {}", loss.told())?;
+        }
+        if self.audit.losses.len() > MOST_LOSSES {
+            writeln!(f, "           and {} clients more", self.audit.losses.len() - MOST_LOSSES)?;
+        }
         for problem in &self.audit.problems {
             writeln!(f, "  - {problem}")?;
         }

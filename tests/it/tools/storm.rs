@@ -71,6 +71,8 @@ fn books_that_were_changed_by_another_are_found() {
     let url = server.url();
     let arguments = ["--url", &url, "--duration", "60s", "--batch", "till", "--json", "--phones-per-client", "1"];
     let storm = start(&arguments, &settings);
+    // Before the load begins Ctrl-C ends the program, as nothing is there to audit.
+    has_begun(&phone);
     // Pays on an invoice of the storm's, as no phone of it does.
     eventually("an invoice of the storm that can be paid", Duration::from_secs(30), || {
         let data = phone.pull().json();
@@ -129,16 +131,44 @@ fn a_server_that_dies_is_told() {
     let url = server.url();
     let arguments = ["--url", &url, "--duration", "60s", "--batch", "till", "--patience", "1s", "--json"];
     let storm = start(&arguments, &[("TOKEN", phone.token.as_str())]);
-    eventually("the storm has begun", Duration::from_secs(30), || {
-        let revision = phone.pull().json()["revision"].as_u64()?;
-        (revision > 10).then_some(())
-    });
+    has_begun(&phone);
     server.kill();
     interrupt(storm.id());
     let outcome = Ran::from(storm.wait_with_output().unwrap()).json(1);
     assert_eq!((&outcome["audit"]["complete"], count(&outcome, "/audit/lookedAt/clients")), (&json!(false), 0));
     assert!(outcome["audit"]["problems"].to_string().contains("its books cannot be had"), "{outcome}");
     assert!(count(&outcome, "/syncs/acknowledged") > 0 && count(&outcome, "/syncs/open") > 0, "{outcome}");
+}
+
+/// Requests that are sent and never answered are failures like others, under a name of their own.
+#[test]
+fn requests_that_patience_cuts_off_are_counted() {
+    let server = Server::start(&Setup::embedded());
+    let phone = Phone::new(&server);
+    let url = server.url();
+    let arguments =
+        ["--url", &url, "--duration", "60s", "--retries", "2", "--patience", "1s", "--timeout", "5s", "--json"];
+    let storm = start(&arguments, &[("TOKEN", phone.token.as_str())]);
+    has_begun(&phone);
+    server.pause();
+    interrupt(storm.id());
+    let ran = Ran::from(storm.wait_with_output().unwrap());
+    let outcome: Value = serde_json::from_str(&ran.output).unwrap();
+    let cut_off = count(&outcome, "/requests/unanswered/still under way when --patience ended");
+    // 4 phones, with 2 copies each, one of which may have its answer.
+    assert!((4..=8).contains(&cut_off) && cut_off >= count(&outcome, "/syncs/open"), "{outcome}");
+    assert!(ran.error.contains(&format!(" failures ({cut_off} cut off), ")), "{}", ran.error);
+}
+
+/// The opening is sent in as many batches as the server's limit asks for.
+#[test]
+fn a_server_of_small_batches_is_stormed_with_small_batches() {
+    let server = Server::start(&Setup::embedded().env("MAX_OPERATIONS", "5"));
+    let load = ["--clients", "1", "--phones-per-client", "2", "--syncs", "6", "--duration", "20s", "--json"];
+    let outcome = storm_on(&server, &[&load[..], &["--batch", "till"]].concat()).json(0);
+    assert_eq!(count(&outcome, "/audit/lookedAt/acknowledgedWhole"), 6);
+    let refused = storm_on(&server, &load);
+    assert!(refused.refusal().contains("20 operations are more than the 5"), "{}", refused.error);
 }
 
 #[test]
@@ -198,6 +228,7 @@ fn what_is_no_storm_is_refused_in_one_line() {
         (&["--url", &url, "--batch", "20:items=1"], &secret, "neither day, till"),
         (&["--url", &url, "--rate", "0"], &secret, "0.01 to 1000000"),
         (&["--url", &url, "--hangups", "101"], &secret, "0 to 100"),
+        (&["--url", &url, "--rebatch", "50"], &secret, "--rebatch does nothing without --hangups"),
         (&["--url", &url, "--clients", "0"], &secret, "1..=10000"),
         (&["--url", &url, "--report", "/nonexistent/report.html"], &secret, "cannot write /nonexistent/report.html"),
     ];
@@ -225,6 +256,14 @@ fn the_help_is_enough() {
 
 fn start(arguments: &[&str], settings: &[(&str, &str)]) -> Child {
     command(arguments, settings).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Waits until the phone's storm has written something.
+fn has_begun(phone: &Phone) {
+    eventually("the storm has begun", Duration::from_secs(30), || {
+        let revision = phone.pull().json()["revision"].as_u64()?;
+        (revision > 10).then_some(())
+    });
 }
 
 /// Sends SIGINT, as Ctrl-C does.

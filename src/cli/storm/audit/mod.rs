@@ -5,6 +5,7 @@
 
 mod books;
 mod index;
+mod presence;
 mod pull;
 mod shelf;
 mod walk;
@@ -39,6 +40,22 @@ pub struct Findings {
     pub problems: Problems,
     /// What was looked at.
     pub looked_at: LookedAt,
+    /// What is lost, client by client; none of those that lost nothing.
+    pub losses: Vec<Loss>,
+}
+
+/// How much of what a client's phones were told is not in its books.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Loss {
+    /// The client's id.
+    pub client: String,
+    /// Its syncs that were acknowledged.
+    pub acknowledged: u64,
+    /// Those of them of which some records are missing.
+    pub in_part: u64,
+    /// Those of them of which all records are missing.
+    pub missing: u64,
 }
 
 /// How much an audit looked at.
@@ -47,10 +64,20 @@ pub struct Findings {
 pub struct LookedAt {
     /// Clients.
     pub clients: u64,
-    /// Syncs that were acknowledged, all of which must be in the books once.
+    /// Syncs that were acknowledged, all of which must be in the books once: the next four together.
     pub acknowledged: u64,
+    /// Those of them with all their records in the books.
+    pub acknowledged_whole: u64,
+    /// Those with some of their records in the books.
+    pub acknowledged_in_part: u64,
+    /// Those with none of their records in the books.
+    pub acknowledged_missing: u64,
+    /// Those that make no records to know them by. What they did to others is looked at all the same.
+    pub acknowledged_untold: u64,
     /// Syncs of which nothing was heard, and which are in the books altogether.
     pub open_and_applied: u64,
+    /// Syncs of which nothing was heard, and of which some records are in the books, as must not be.
+    pub open_in_part: u64,
     /// Syncs of which nothing was heard, and which are not in the books.
     pub open_and_absent: u64,
     /// Syncs of which nothing was heard, and which leave nothing to know them by.
@@ -81,6 +108,11 @@ pub fn audit(subject: &Subject<'_>, books: &Books) -> Findings {
     let mut findings = Findings::default();
     findings.looked_at.clients = 1;
     walk::walk(subject, books, &mut findings);
+    let LookedAt { acknowledged, acknowledged_in_part: in_part, acknowledged_missing: missing, .. } =
+        findings.looked_at;
+    if in_part + missing > 0 {
+        findings.losses.push(Loss { client: subject.client.to_string(), acknowledged, in_part, missing });
+    }
     findings
 }
 
@@ -88,10 +120,16 @@ impl Findings {
     /// Takes in what the audit of another client found.
     pub fn add(&mut self, other: Self) {
         self.problems.add(other.problems);
+        self.losses.extend(other.losses);
         let (all, one) = (&mut self.looked_at, other.looked_at);
         all.clients += one.clients;
         all.acknowledged += one.acknowledged;
+        all.acknowledged_whole += one.acknowledged_whole;
+        all.acknowledged_in_part += one.acknowledged_in_part;
+        all.acknowledged_missing += one.acknowledged_missing;
+        all.acknowledged_untold += one.acknowledged_untold;
         all.open_and_applied += one.open_and_applied;
+        all.open_in_part += one.open_in_part;
         all.open_and_absent += one.open_and_absent;
         all.open_and_untold += one.open_and_untold;
         all.refused += one.refused;

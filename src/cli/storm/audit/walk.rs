@@ -1,10 +1,11 @@
 //! Goes through everything that was sent, and looks for it in the books.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use super::books::{Books, Invoice, SoldLine};
 use super::index::Index;
+use super::presence::{Presence, mark, records_of, records_of_opening};
 use super::shelf::{Certainty, Priced, Shelf};
 use super::{Findings, Subject};
 use crate::cli::storm::ledger::{Fate, Ledger};
@@ -61,52 +62,85 @@ impl Walk<'_, '_, '_> {
         for sync in 1..=ledger.begun {
             let place = Place { shop: self.subject.shop, phone, sync };
             let order = script.order(place);
-            if self.is_applied(place, &order, ledger.fate(sync)) {
-                self.sync(place, &order);
-                shelf.take(place, &order, Certainty::Applied);
-                if ledger.is_orphan(sync) {
+            let fate = ledger.fate(sync);
+            let records = records_of(place, &order);
+            let presence = self.index.presence(&records);
+            self.count(fate, &presence);
+            self.tell(place, fate, &presence, records.len());
+            match (fate, presence) {
+                (Fate::Refused, Presence::Absent | Presence::Untold) => {}
+                // One that was acknowledged and is lost has been told. Nobody knows what it did to the shelf.
+                (_, Presence::Absent) | (Fate::Open, Presence::Untold) => {
                     shelf.take(place, &order, Certainty::MayBe);
                 }
-            } else if ledger.fate(sync) == Fate::Open {
-                shelf.take(place, &order, Certainty::MayBe);
+                _ => {
+                    self.sync(place, &order);
+                    shelf.take(place, &order, Certainty::Applied);
+                    if ledger.is_orphan(sync) {
+                        shelf.take(place, &order, Certainty::MayBe);
+                    }
+                }
             }
         }
         shelf
     }
 
-    /// Whether the records of a sync must be in the books.
-    fn is_applied(&mut self, place: Place, order: &Order, fate: Fate) -> bool {
-        let there = self.first_record(place, order);
+    fn count(&mut self, fate: Fate, presence: &Presence) {
         let looked_at = &mut self.findings.looked_at;
-        match (fate, there) {
-            (Fate::Acknowledged, _) => looked_at.acknowledged += 1,
-            (Fate::Refused, _) => looked_at.refused += 1,
-            (Fate::Open, Some(_)) => looked_at.open_and_applied += 1,
-            (Fate::Open, None) if order.creates() == 0 => looked_at.open_and_untold += 1,
-            (Fate::Open, None) => looked_at.open_and_absent += 1,
-        }
-        if let (Fate::Refused, Some(mark)) = (fate, there) {
-            let mark = self.text(mark);
-            self.problem(format_args!(
-                "sync {} of phone {} was refused, and {mark} is in the books",
-                place.sync, place.phone
-            ));
-        }
-        fate == Fate::Acknowledged || there.is_some()
+        looked_at.acknowledged += u64::from(fate == Fate::Acknowledged);
+        let of = match (fate, presence) {
+            (Fate::Acknowledged, Presence::Whole) => &mut looked_at.acknowledged_whole,
+            (Fate::Acknowledged, Presence::InPart(_)) => &mut looked_at.acknowledged_in_part,
+            (Fate::Acknowledged, Presence::Absent) => &mut looked_at.acknowledged_missing,
+            (Fate::Acknowledged, Presence::Untold) => &mut looked_at.acknowledged_untold,
+            (Fate::Open, Presence::Whole) => &mut looked_at.open_and_applied,
+            (Fate::Open, Presence::InPart(_)) => &mut looked_at.open_in_part,
+            (Fate::Open, Presence::Absent) => &mut looked_at.open_and_absent,
+            (Fate::Open, Presence::Untold) => &mut looked_at.open_and_untold,
+            (Fate::Refused, _) => &mut looked_at.refused,
+        };
+        *of += 1;
     }
 
-    /// Some record of a sync that is in the books.
-    fn first_record(&self, place: Place, order: &Order) -> Option<Mark> {
-        let mark = |kind, index| mark(place, kind, index);
-        let items = (0..order.items.len() as u32).map(|index| mark(Kind::Item, index));
-        let item = items.into_iter().find(|mark| self.index.items.contains_key(mark));
-        let invoices = (0..order.invoices.len() as u32).map(|index| mark(Kind::Invoice, index));
-        let invoice = invoices.into_iter().find(|mark| self.index.invoices.contains_key(mark));
-        let payments = (0..order.payments.len() as u32).map(|index| mark(Kind::Payment, index));
-        let payment = payments.into_iter().find(|mark| self.index.payments.contains_key(mark));
-        let new_lines = order.new_lines().map(|(invoice, line, ..)| mark(Kind::Line, Mark::line(invoice, line)));
-        let line = new_lines.into_iter().find(|mark| self.index.items.contains_key(mark));
-        item.or(line).or(invoice).or(payment)
+    /// Tells what is missing of a batch, or too much, in one line however many records it has.
+    fn tell(&mut self, place: Place, fate: Fate, presence: &Presence, records: usize) {
+        let of = match (place.phone, place.sync) {
+            (0, _) => "the opening of the shop".to_owned(),
+            (phone, 0) => format!("the opening of phone {phone}"),
+            (phone, sync) => format!("sync {sync} of phone {phone}"),
+        };
+        let heard = if fate == Fate::Open { "was never answered" } else { "was acknowledged" };
+        match (fate, presence) {
+            (Fate::Acknowledged, Presence::Absent) => {
+                let first = format!("storm-{}-{}-{}", self.subject.script.run, place.phone, place.sync);
+                self.problem(format_args!("{of} {heard}, and is missing altogether: all {records} records, {first}-*"));
+            }
+            (Fate::Acknowledged | Fate::Open, Presence::InPart(missing)) => {
+                let (count, which) = (missing.len(), self.some(missing));
+                self.problem(format_args!(
+                    "{of} {heard}, and is there in part: of {records} records {count} missing, {which}"
+                ));
+            }
+            (Fate::Refused, Presence::Whole) => {
+                self.problem(format_args!("{of} was refused, and all of its {records} records are in the books"));
+            }
+            (Fate::Refused, Presence::InPart(missing)) => {
+                let there = records - missing.len();
+                self.problem(format_args!("{of} was refused, and {there} of its {records} records are in the books"));
+            }
+            (_, Presence::Whole | Presence::Untold) | (Fate::Open | Fate::Refused, Presence::Absent) => {}
+        }
+    }
+
+    /// The first of some records by their marks, and how many more there are.
+    fn some(&self, marks: &[Mark]) -> String {
+        const SHOWN: usize = 3;
+        let shown: Vec<_> = marks.iter().take(SHOWN).map(|mark| self.text(*mark).to_string()).collect();
+        let more = match marks.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        shown.join(", ") + &more
     }
 
     /// Everything of a sync is there, once, as it was sent.
@@ -128,7 +162,7 @@ impl Walk<'_, '_, '_> {
     }
 
     fn item(&mut self, mark: Mark, due: &DueItem) {
-        let Some(item) = self.index.items.remove(&mark) else { return self.missing("item", mark) };
+        let Some(item) = self.index.items.remove(&mark) else { return };
         let text = self.text(mark);
         self.equal(format_args!("item {text}"), "price", item.price, due.price);
         self.equal(format_args!("item {text}"), "stock", item.stock, due.stock);
@@ -138,7 +172,7 @@ impl Walk<'_, '_, '_> {
 
     fn invoice(&mut self, place: Place, index: u32, due: &NewInvoice, order: &Order) {
         let mark = mark(place, Kind::Invoice, index);
-        let Some(invoice) = self.index.invoices.remove(&mark) else { return self.missing("invoice", mark) };
+        let Some(invoice) = self.index.invoices.remove(&mark) else { return };
         let text = self.text(mark);
         let paid = order.payments.iter().filter(|payment| payment.bill == Bill::Created(index));
         let paid = due.paid + paid.map(|payment| payment.amount).sum();
@@ -210,10 +244,10 @@ impl Walk<'_, '_, '_> {
             Bill::Tab => Mark { phone: mark.phone, sync: 0, kind: Kind::Invoice, index: 0 },
             Bill::SharedTab => Mark { phone: 0, sync: 0, kind: Kind::Invoice, index: 0 },
         };
+        let Some(payment) = self.index.payments.remove(&mark) else { return };
         if on.sync == 0 {
             *self.tabs.entry(on.phone).or_default() += amount;
         }
-        let Some(payment) = self.index.payments.remove(&mark) else { return self.missing("payment", mark) };
         let text = self.text(mark);
         self.equal(format_args!("payment {text}"), "amount", payment.amount, amount);
         let is_on = payment.invoice_id.and_then(|id| self.index.invoice_marks.get(&id));
@@ -223,9 +257,17 @@ impl Walk<'_, '_, '_> {
         self.local_id(mark, payment.local_id.as_ref());
     }
 
+    /// Tells what is missing of an opening, which was acknowledged, as else there were no load.
+    fn opening(&mut self, place: Place) {
+        let records = records_of_opening(place, &self.subject.script.opening(place.phone));
+        let presence = self.index.presence(&records);
+        self.tell(place, Fate::Acknowledged, &presence, records.len());
+    }
+
     /// What all phones share: the stock that is left, and the tab.
     fn shared(&mut self) {
         let shop = Place { shop: self.subject.shop, phone: 0, sync: 0 };
+        self.opening(shop);
         for item in 0..=SHARED_ITEMS {
             let (price, stock) = shared_item(item);
             // The scarce one is sold piece by piece until none is left; of the others there is always enough.
@@ -238,13 +280,11 @@ impl Walk<'_, '_, '_> {
     /// What a phone has for itself: its shelf, and its tab.
     fn own(&mut self, phone: u32, shelf: &Shelf) {
         let place = Place { shop: self.subject.shop, phone, sync: 0 };
+        self.opening(place);
         for (index, opening) in (0..).zip(self.subject.script.opening(phone)) {
             let Opening::Item { stock, .. } = opening else { continue };
             let mark = mark(place, Kind::Item, index);
-            let Some(item) = self.index.items.remove(&mark) else {
-                self.missing("item", mark);
-                continue;
-            };
+            let Some(item) = self.index.items.remove(&mark) else { continue };
             let text = self.text(mark);
             self.equal(format_args!("item {text}"), "stock", item.stock, stock);
             let by = item.description.mark(self.subject.script.run);
@@ -267,7 +307,7 @@ impl Walk<'_, '_, '_> {
         let tab = mark(place, Kind::Invoice, 0);
         let Some(Opening::Tab { total }) = self.subject.script.opening(place.phone).pop() else { return };
         self.item(mark(place, Kind::Line, Mark::line(0, 0)), &DueItem { price: total, stock: Units::ZERO });
-        let Some(invoice) = self.index.invoices.remove(&tab) else { return self.missing("invoice", tab) };
+        let Some(invoice) = self.index.invoices.remove(&tab) else { return };
         let text = self.text(tab);
         let paid = self.tabs.get(&place.phone).copied().unwrap_or_default();
         self.equal(format_args!("invoice {text}"), "subtotal", invoice.subtotal, total);
@@ -281,12 +321,18 @@ impl Walk<'_, '_, '_> {
 
     /// Nothing of this run is left.
     fn leftovers(&mut self) {
-        let items = std::mem::take(&mut self.index.items).into_keys().map(|mark| ("item", mark));
-        let invoices = std::mem::take(&mut self.index.invoices).into_keys().map(|mark| ("invoice", mark));
-        let payments = std::mem::take(&mut self.index.payments).into_keys().map(|mark| ("payment", mark));
-        for (kind, mark) in items.chain(invoices).chain(payments) {
-            let text = self.text(mark);
-            self.problem(format_args!("{kind} {text} is in the books, though its sync was not applied ({mark})"));
+        let items = std::mem::take(&mut self.index.items).into_keys();
+        let invoices = std::mem::take(&mut self.index.invoices).into_keys();
+        let payments = std::mem::take(&mut self.index.payments).into_keys();
+        let mut syncs = BTreeMap::<_, Vec<_>>::new();
+        for mark in items.chain(invoices).chain(payments) {
+            syncs.entry((mark.phone, mark.sync)).or_default().push(mark);
+        }
+        for ((phone, sync), marks) in syncs {
+            let (count, which) = (marks.len(), self.some(&marks));
+            self.problem(format_args!(
+                "{count} records in the books that sync {sync} of phone {phone} was not sent with: {which}"
+            ));
         }
         if self.subject.is_ours_alone && !self.index.purchases.is_empty() {
             let count = self.index.purchases.len();
@@ -300,8 +346,9 @@ impl Walk<'_, '_, '_> {
             return;
         }
         let looked_at = &self.findings.looked_at;
-        let openings = 1 + self.subject.ledgers.len() as u64;
-        let least = openings + looked_at.acknowledged + looked_at.open_and_applied;
+        let phones = 0..=self.subject.ledgers.len() as u32;
+        let openings: u64 = phones.map(|phone| self.subject.script.opening_parts(phone).len() as u64).sum();
+        let least = openings + looked_at.acknowledged + looked_at.open_and_applied + looked_at.open_in_part;
         let twice: u64 = self.subject.ledgers.iter().map(|ledger| u64::from(ledger.orphans())).sum();
         let most = least + twice + looked_at.open_and_untold;
         if !(least..=most).contains(&revision) {
@@ -320,11 +367,6 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    fn missing(&mut self, kind: &str, mark: Mark) {
-        let text = self.text(mark);
-        self.problem(format_args!("{kind} {text} is not in the books, though its sync was applied ({mark})"));
-    }
-
     fn equal<T: PartialEq + fmt::Display>(&mut self, record: fmt::Arguments<'_>, field: &str, is: T, due: T) {
         if is != due {
             self.problem(format_args!("{record}: {field} is {is}, not {due}"));
@@ -338,10 +380,6 @@ impl Walk<'_, '_, '_> {
     fn text(&self, mark: Mark) -> Text {
         self.subject.script.run.text(mark)
     }
-}
-
-fn mark(place: Place, kind: Kind, index: u32) -> Mark {
-    Mark { phone: place.phone, sync: place.sync, kind, index }
 }
 
 /// The stock after a sale: it falls only if enough is there.

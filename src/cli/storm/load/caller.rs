@@ -1,7 +1,7 @@
 //! One phone of the load: one sync after the other, each until it knows what came of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -69,6 +69,8 @@ struct Work {
     /// About how long an answer takes, to hang up before or after it.
     usual: Duration,
     ledger: Ledger,
+    /// How many requests have no answer as yet.
+    under_way: AtomicU32,
 }
 
 /// A sync that is under way.
@@ -90,7 +92,7 @@ impl Caller {
     /// Sends one sync after the other, as fast as the pace says, until the load ends or one is refused.
     pub async fn work(self, mut pace: Pace) -> Left {
         let common = Arc::clone(&self.common);
-        let mut work = Work { caller: self, cursor: None, usual: Duration::from_millis(5), ledger: Ledger::default() };
+        let mut work = Work::of(self);
         while let Some(due) = pace.next(&common.ended).await {
             let take_one = |left: u64| left.checked_sub(1);
             if common.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_one).is_err() {
@@ -106,13 +108,22 @@ impl Caller {
 }
 
 impl Work {
+    fn of(caller: Caller) -> Self {
+        let (usual, ledger) = (Duration::from_millis(5), Ledger::default());
+        Self { caller, cursor: None, usual, ledger, under_way: AtomicU32::new(0) }
+    }
+
     async fn sync(&mut self, due: Instant) -> Fate {
         let common = Arc::clone(&self.caller.common);
         let number = self.ledger.begin();
         let sync = self.write(number, due);
         let fate = tokio::select! {
             fate = self.pursue(sync) => fate,
-            () = common.over.cancelled() => Fate::Open,
+            () = common.over.cancelled() => {
+                let requests = self.under_way.swap(0, Ordering::Relaxed);
+                self.tell(Event::CutOff(requests)).await;
+                Fate::Open
+            }
         };
         self.ledger.note(number, fate);
         fate
@@ -171,7 +182,9 @@ impl Work {
         let moment = Draw::of(script.seed, &[shop, phone, number, 2]).below(2_000);
         let copies = *copies;
         let requests = (0..copies).map(|_| exchange(&self.caller.phone, sync.body.clone(), &sync.key, false));
+        self.under_way.fetch_add(copies as u32, Ordering::Relaxed);
         let _ = timeout(self.usual * moment / 1_000, join_all(requests)).await;
+        self.under_way.fetch_sub(copies as u32, Ordering::Relaxed);
         self.tell(Event::HungUp(copies as u32)).await;
     }
 
@@ -188,7 +201,9 @@ impl Work {
 
     async fn attempt(&self, sync: &Sync, wants_cursor: bool) -> Reply {
         let begun = Instant::now();
+        self.under_way.fetch_add(1, Ordering::Relaxed);
         let heard = exchange(&self.caller.phone, sync.body.clone(), &sync.key, wants_cursor).await;
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
         let at = Instant::now();
         let came = match &heard {
             Ok(Heard::Done(receipt)) => Came::Answer { status: 200, replayed: receipt.replayed, code: None },

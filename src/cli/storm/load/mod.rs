@@ -221,5 +221,6 @@ async fn watch_over(
     while let Ok(event) = hears.try_recv() {
         tally.take(event);
     }
+    live.end_load(begin.elapsed(), &tally);
     (tally, joined)
 }

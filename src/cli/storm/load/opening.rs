@@ -51,9 +51,13 @@ impl Shop {
         let place = |phone| Place { shop: number, phone, sync: 0 };
         let mut opened = Vec::new();
         for number in 0..=terms.phones {
-            let (body, key) = (script.opening_body(place(number)), script.key(place(number), false));
-            let answer = ask(&phone, Route::Sync, &body, Some(&key), terms.patience).await?;
-            opened.push(script.opened(place(number), &answer.body)?);
+            let mut answers = Vec::new();
+            for part in script.opening_parts(number) {
+                let key = script.opening_key(place(number), &part);
+                let body = script.opening_body(place(number), part);
+                answers.push(ask(&phone, Route::Sync, &body, Some(&key), terms.patience).await?.body);
+            }
+            opened.push(script.opened(place(number), &answers)?);
         }
         let shared = Arc::new(opened.remove(0));
         Ok(Self { client, phone, shared, shelves: opened })
@@ -87,7 +91,7 @@ fn refusal(answer: &Answer) -> String {
     let Told { message, code } = serde_json::from_slice(&answer.body).unwrap_or_default();
     let hint = match answer.status {
         401 => ": is the secret (JWT_SECRET or DATA_DIR) or the token this server's?",
-        413 => ": give a smaller --batch, or the server a larger limit",
+        413 => ": the server's limits (GET /api/sync/limits) are too small for what opens a shop",
         _ => "",
     };
     format!("the server refuses with {} {code} ({message}){hint}", answer.status)

@@ -9,9 +9,9 @@ use serde::Serialize;
 #[derive(Debug, Clone)]
 pub struct Latency(Histogram<u64>);
 
-/// The quantiles that are told, each with its name.
+/// The quantiles that are told, each with its name for machines.
 pub const QUANTILES: [(&str, f64); 7] =
-    [("p50", 0.5), ("p75", 0.75), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
+    [("p50", 0.5), ("p75", 0.75), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999), ("p9999", 0.9999)];
 
 /// Some figures of a distribution, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -32,6 +32,14 @@ pub struct Quantiles {
     pub p999: f64,
     /// The largest.
     pub max: f64,
+}
+
+/// The name of a quantile for people: `p999` is p99.9.
+pub fn shown(name: &str) -> String {
+    match name.split_at_checked("p99".len()) {
+        Some((whole, fraction)) if !fraction.is_empty() => format!("{whole}.{fraction}"),
+        _ => name.to_owned(),
+    }
 }
 
 impl Latency {
@@ -98,6 +106,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn names_are_those_of_the_shares() {
+        for (name, share) in QUANTILES {
+            let percent: f64 = shown(name).trim_start_matches('p').parse().unwrap();
+            assert!((percent - share * 100.0).abs() < 1e-9, "{name}");
+        }
+    }
 
     #[test]
     fn an_empty_one_is_all_zero() {

@@ -8,9 +8,9 @@ mod usage;
 
 use std::time::Duration;
 
-pub use latency::{Latency, QUANTILES, Quantiles};
+pub use latency::{Latency, QUANTILES, Quantiles, shown};
 pub use series::Point;
-pub use tally::{InTime, Tally};
+pub use tally::{CUT_OFF, InTime, Tally};
 pub use usage::{Limit, Usage, Watch, lags};
 
 /// What a phone tells.
@@ -23,6 +23,8 @@ pub enum Event {
         /// What came.
         came: Came,
     },
+    /// So many requests had no answer when the load's patience ended, and were given up.
+    CutOff(u32),
     /// The phone hung up on so many requests.
     HungUp(u32),
     /// It put the operations into a new batch.

@@ -8,6 +8,7 @@ use super::Latency;
 
 /// One point of the curves. Latencies are in milliseconds, those of syncs from when they were due.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Point {
     /// When it ends, in seconds from the start of the load.
     pub second: f64,

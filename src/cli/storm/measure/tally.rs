@@ -49,6 +49,8 @@ pub struct InTime {
     pub answers: u64,
 }
 
+/// Why there is no answer to a request that was under way when the load's patience ended.
+pub const CUT_OFF: &str = "still under way when --patience ended";
 /// More reasons for a failure than this are counted as others.
 const MOST_REASONS: usize = 20;
 
@@ -84,6 +86,7 @@ impl Tally {
     fn take_in(&mut self, event: Event) {
         match event {
             Event::Request { took, came } => self.request(took, came),
+            Event::CutOff(requests) => self.cut_off(requests),
             Event::HungUp(requests) => self.hung_up += u64::from(requests),
             Event::Rebatched => self.rebatched += 1,
             Event::Acknowledged { took, operations } => {
@@ -103,6 +106,15 @@ impl Tally {
     /// Answers other than 200, and requests without one.
     pub fn failures(&self) -> u64 {
         self.answers() - self.statuses.get(&200).unwrap_or(&0) + self.unanswered.values().sum::<u64>()
+    }
+
+    fn cut_off(&mut self, requests: u32) {
+        if requests == 0 {
+            return;
+        }
+        (0..requests).for_each(|_| self.series.answered(false, true));
+        // It has its name however many others there are.
+        *self.unanswered.entry(CUT_OFF.into()).or_default() += u64::from(requests);
     }
 
     fn request(&mut self, took: Duration, came: Came) {

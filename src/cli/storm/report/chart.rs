@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::text::escaped;
+use super::text::{escaped, plain};
 
 /// A chart.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub enum Stroke {
     Dashed,
     /// Dots.
     Dotted,
+    /// A thin line: what was asked for, beside what came.
+    Thin,
 }
 
 /// The size of a chart in its own units, and where its lines are in it.
@@ -91,7 +93,13 @@ impl Chart<'_> {
         if let Some((value, what)) = self.mark {
             let x = scales.x(value);
             let _ = write!(svg, r#"<path class="mark" d="M{x:.1} {TOP}V{:.1}"/>"#, HEIGHT - BOTTOM);
-            svg.push_str(&text(x, TOP - 5.0, "middle", what));
+            // Near an end of the axis the text would be cut off.
+            let anchor = match scales.across.share(value) {
+                share if share > 0.85 => "end",
+                share if share < 0.15 => "start",
+                _ => "middle",
+            };
+            svg.push_str(&text(x, TOP - 5.0, anchor, what));
         }
         for line in &self.lines {
             let _ = write!(svg, r#"<path class="line {}" d="{}"/>"#, line.stroke.class(), scales.path(&line.points));
@@ -118,6 +126,7 @@ impl Stroke {
             Self::Solid => "solid",
             Self::Dashed => "dashed",
             Self::Dotted => "dotted",
+            Self::Thin => "thin",
         }
     }
 }
@@ -138,15 +147,10 @@ struct Axis {
 impl Scales {
     /// None if there is nothing to show.
     fn of(chart: &Chart<'_>) -> Option<Self> {
-        let points = chart.lines.iter().flat_map(|line| &line.points);
-        let shown: Vec<_> = points.filter_map(|(x, y)| Some((*x, (*y)?))).collect();
-        let bounds = |of: fn(&(f64, f64)) -> f64| {
-            let values = shown.iter().map(of).filter(|value| value.is_finite());
-            values.fold(None, |bounds: Option<(f64, f64)>, value| {
-                Some(bounds.map_or((value, value), |(least, most)| (least.min(value), most.max(value))))
-            })
-        };
-        let ((left, right), (least, most)) = (bounds(|point| point.0)?, bounds(|point| point.1)?);
+        let points = || chart.lines.iter().flat_map(|line| &line.points);
+        // Where there is nothing to show there is a gap, so that charts of one load have one axis.
+        let (left, right) = bounds(points().map(|(x, _)| *x))?;
+        let (least, most) = bounds(points().filter_map(|(_, y)| *y))?;
         let up = if chart.logarithmic { Axis::decades(least, most) } else { Axis::from_zero(most) };
         Some(Self { across: Axis { from: left.min(0.0), to: right.max(left + 1e-9), logarithmic: false }, up })
     }
@@ -177,6 +181,13 @@ impl Scales {
         }
         path
     }
+}
+
+/// The least and the most of some values; none if there are none.
+fn bounds(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    values.filter(|value| value.is_finite()).fold(None, |bounds: Option<(f64, f64)>, value| {
+        Some(bounds.map_or((value, value), |(least, most)| (least.min(value), most.max(value))))
+    })
 }
 
 impl Axis {
@@ -230,7 +241,7 @@ fn nice_step(range: f64) -> f64 {
 /// Without a fraction that means nothing.
 fn number(value: f64) -> String {
     let rounded = (value * 1_000.0).round() / 1_000.0;
-    format!("{rounded}")
+    plain(rounded)
 }
 
 fn text(x: f64, y: f64, anchor: &str, what: &str) -> String {
@@ -267,6 +278,25 @@ mod tests {
         );
     }
 
+    /// A server that dies and stays away: the seconds after it are on the axis, with nothing above them.
+    #[test]
+    fn the_axis_goes_on_where_nothing_is() {
+        let svg = chart(vec![(1.0, Some(1.0)), (2.0, Some(5.0)), (40.0, None)], false);
+        assert!(svg.contains(">40</text>"), "{svg}");
+    }
+
+    #[test]
+    fn a_mark_at_an_end_of_the_axis_is_not_cut_off() {
+        for (place, anchor) in [(0.0, "start"), (5.0, "middle"), (9.9, "end")] {
+            let points = vec![(0.0, Some(1.0)), (10.0, Some(1.0))];
+            let line = Line { name: "n", stroke: Stroke::Solid, points };
+            let (title, across, up, logarithmic, names) = ("t", "s", "n", false, Vec::new());
+            let mark = Some((place, "the load ends"));
+            let svg = Chart { title, across, up, logarithmic, names, mark, lines: vec![line] }.svg();
+            assert!(svg.contains(&format!("text-anchor=\"{anchor}\">the load ends")), "{svg}");
+        }
+    }
+
     #[test]
     fn whatever_is_measured_can_be_drawn() {
         let odd = [0.0, 1e-9, 1e12, f64::NAN, f64::INFINITY];
@@ -290,7 +320,7 @@ mod tests {
         let labels = |axis: Axis| axis.ticks().into_iter().map(|(_, label)| label).collect::<Vec<_>>().join(" ");
         assert_eq!(labels(Axis::from_zero(437.0)), "0 100 200 300 400 500");
         assert_eq!(labels(Axis::from_zero(0.7)), "0 0.2 0.4 0.6 0.8");
-        assert_eq!(labels(Axis::decades(3.0, 2_900.0)), "1 10 100 1000 10000");
+        assert_eq!(labels(Axis::decades(3.0, 2_900.0)), "1 10 100 1\u{202f}000 10\u{202f}000");
         assert_eq!(labels(Axis::decades(3.0, 9.0)), "1 2 5 10");
     }
 }

@@ -5,12 +5,13 @@ mod text;
 
 use std::collections::BTreeMap;
 
+use super::audit::Loss;
 use super::ledger::Fate;
 use super::load::Ended;
-use super::measure::{Point, QUANTILES};
-use super::outcome::{Outcome, Settings};
+use super::measure::{Point, QUANTILES, shown};
+use super::outcome::{MOST_LOSSES, Outcome, Settings};
 use chart::{Chart, Line, Stroke};
-use text::{escaped, grouped, millis};
+use text::{escaped, grouped, millis, plain};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -18,14 +19,14 @@ const STYLE: &str = include_str!("page.css");
 pub fn page(outcome: &Outcome) -> String {
     let Settings { run, began_at, url, version, .. } = &outcome.settings;
     let (engine, server) = (escaped(&outcome.server.engine), escaped(&outcome.server.version));
-    // What is wrong comes first.
+    // What is wrong comes first, in figures; the list may be long.
     let found = section("Audit", &audit(outcome));
-    let (first, later) = if outcome.passed { (String::new(), found) } else { (found, String::new()) };
+    let (first, later) = if outcome.passed { (String::new(), found) } else { (found, problems(outcome)) };
     let parts = [
         verdict(outcome),
         doubt(outcome),
-        first,
         figures(outcome),
+        first,
         section("Over time", &(throughput(outcome) + &latency(outcome))),
         section("Latencies", &latencies(outcome)),
         section("Answers", &answers(outcome)),
@@ -58,15 +59,17 @@ fn section(title: &str, content: &str) -> String {
 
 fn verdict(outcome: &Outcome) -> String {
     let (class, word) = if outcome.passed { ("passed", "PASSED") } else { ("failed", "FAILED") };
-    let sentence = outcome.audit.verdict();
-    let sentence = sentence.strip_prefix("passed: ").unwrap_or(&sentence);
-    format!("<p class=\"verdict {class}\"><b>{word}</b> &nbsp; {}.</p>\n", escaped(sentence))
+    let sentence = outcome.audit.verdict(grouped);
+    let sentence = escaped(sentence.strip_prefix("passed: ").unwrap_or(&sentence));
+    let missed = outcome.rate_missed(grouped);
+    let missed = missed.map_or(String::new(), |missed| format!("<br><b>But:</b> {}.", escaped(&missed)));
+    format!("<p class=\"verdict {class}\"><b>{word}</b> &nbsp; {sentence}.{missed}</p>\n")
 }
 
 /// What to know before the figures are believed.
 fn doubt(outcome: &Outcome) -> String {
     match outcome.generator.near_its_limit {
-        Some(_) => format!("<p><b>The generator:</b> {}.</p>\n", escaped(&outcome.generator.told())),
+        Some(_) => format!("<p class=\"doubt\"><b>The generator:</b> {}.</p>\n", escaped(&outcome.generator.told())),
         None => String::new(),
     }
 }
@@ -75,8 +78,12 @@ fn figures(outcome: &Outcome) -> String {
     let syncs = &outcome.syncs;
     let one = |value: &str, name: &str| format!("<li><b>{value}</b><small>{name}</small></li>\n");
     let rate = |value: f64| if value < 100.0 { format!("{value:.1}") } else { grouped(value.round() as u64) };
+    let of_rate = match outcome.settings.rate {
+        Some(due) => format!("syncs each second; {} due", plain(due)),
+        None => "syncs each second".to_owned(),
+    };
     let list = [
-        one(&rate(syncs.per_second), "syncs each second"),
+        one(&rate(syncs.per_second), &of_rate),
         one(&rate(syncs.operations_per_second), "operations each second"),
         one(&format!("{} ms", millis(syncs.latency_ms.p50)), "median latency of syncs"),
         one(&format!("{} ms", millis(syncs.latency_ms.p99)), "99th percentile"),
@@ -102,7 +109,21 @@ fn end_of_load(outcome: &Outcome) -> Option<(f64, &'static str)> {
     was_long.then_some((outcome.seconds, "the load ends"))
 }
 
+/// What was asked for, until the load ended.
+fn target(outcome: &Outcome) -> Option<Line<'static>> {
+    let rate = outcome.settings.rate?;
+    let until = outcome.seconds;
+    let points = outcome.series.iter().map(|point| (point.second, (point.second <= until).then_some(rate)));
+    Some(Line { name: "due", stroke: Stroke::Thin, points: [(0.0, Some(rate))].into_iter().chain(points).collect() })
+}
+
 fn throughput(outcome: &Outcome) -> String {
+    let mut lines = vec![
+        line(outcome, "syncs acknowledged", Stroke::Solid, |point| Some(point.syncs_per_second)),
+        line(outcome, "answers", Stroke::Dashed, |point| Some(point.answers_per_second)),
+        line(outcome, "failures", Stroke::Dotted, |point| Some(point.failures_per_second)),
+    ];
+    lines.extend(target(outcome));
     let chart = Chart {
         title: "Throughput over time",
         across: "seconds from the start",
@@ -110,11 +131,7 @@ fn throughput(outcome: &Outcome) -> String {
         logarithmic: false,
         names: Vec::new(),
         mark: end_of_load(outcome),
-        lines: vec![
-            line(outcome, "syncs acknowledged", Stroke::Solid, |point| Some(point.syncs_per_second)),
-            line(outcome, "answers", Stroke::Dashed, |point| Some(point.answers_per_second)),
-            line(outcome, "failures", Stroke::Dotted, |point| Some(point.failures_per_second)),
-        ],
+        lines,
     };
     figure("Throughput", &chart)
 }
@@ -145,7 +162,7 @@ fn latencies(outcome: &Outcome) -> String {
     let (of_syncs, of_requests) = (&syncs.latency_ms, &requests.latency_ms);
     let mut rows = row("least", of_syncs.min, of_requests.min) + &row("mean", of_syncs.mean, of_requests.mean);
     for ((name, sync), (_, request)) in syncs.quantiles_ms.iter().zip(&requests.quantiles_ms) {
-        rows += &row(name, *sync, *request);
+        rows += &row(&shown(name), *sync, *request);
     }
     rows += &row("largest", of_syncs.max, of_requests.max);
     let curve = |name, stroke, quantiles: &BTreeMap<&str, f64>| Line {
@@ -158,7 +175,7 @@ fn latencies(outcome: &Outcome) -> String {
         across: "percentile",
         up: "milliseconds (logarithmic)",
         logarithmic: true,
-        names: (0..).zip(QUANTILES).map(|(nth, (name, _))| (f64::from(nth), name.to_owned())).collect(),
+        names: (0..).zip(QUANTILES).map(|(nth, (name, _))| (f64::from(nth), shown(name))).collect(),
         mark: None,
         lines: vec![
             curve("syncs", Stroke::Solid, &syncs.quantiles_ms),
@@ -201,7 +218,6 @@ fn answers(outcome: &Outcome) -> String {
         ("went on in a new batch", requests.rebatched),
         ("due, and not begun", outcome.syncs.due_and_not_begun),
     ];
-    let counted = |(name, count): (&str, u64)| (name.to_owned(), grouped(count));
     let trouble = table(("counted besides", "requests"), trouble.map(counted), NUMBER);
     let syncs = table(("what became of syncs", "syncs"), of_syncs.map(counted), NUMBER);
     format!("<div class=\"columns\">\n<div>{answers}{trouble}</div>\n<div>{syncs}</div>\n</div>\n")
@@ -216,31 +232,78 @@ fn fate(fate: Fate) -> &'static str {
 }
 
 fn audit(outcome: &Outcome) -> String {
-    let audit = &outcome.audit;
-    let looked_at = &audit.looked_at;
-    let counts = [
+    let looked_at = &outcome.audit.looked_at;
+    let open =
+        looked_at.open_and_applied + looked_at.open_in_part + looked_at.open_and_absent + looked_at.open_and_untold;
+    let acknowledged = [
+        ("acknowledged", looked_at.acknowledged),
+        ("\u{2013} whole: with all their records", looked_at.acknowledged_whole),
+        ("\u{2013} in part: some records missing", looked_at.acknowledged_in_part),
+        ("\u{2013} missing altogether", looked_at.acknowledged_missing),
+        ("\u{2013} that make no records", looked_at.acknowledged_untold),
+    ];
+    let never_answered = [
+        ("open: never answered", open),
+        ("\u{2013} applied altogether", looked_at.open_and_applied),
+        ("\u{2013} applied in part", looked_at.open_in_part),
+        ("\u{2013} not applied, or not to be told", looked_at.open_and_absent + looked_at.open_and_untold),
+    ];
+    let never_answered = never_answered.into_iter().filter(|_| open > 0);
+    let refused = [("refused", looked_at.refused)].into_iter().filter(|(_, count)| *count > 0);
+    let syncs = acknowledged.into_iter().chain(never_answered).chain(refused).map(counted);
+    let records = [
         ("clients", looked_at.clients),
-        ("acknowledged syncs, each there once", looked_at.acknowledged),
-        ("open syncs that were applied altogether", looked_at.open_and_applied),
-        ("open syncs that were not applied", looked_at.open_and_absent + looked_at.open_and_untold),
         ("items", looked_at.items),
         ("invoices", looked_at.invoices),
         ("payments", looked_at.payments),
         ("purchase histories", looked_at.purchases),
     ];
-    let counts = counts.map(|(name, count)| (name.to_owned(), grouped(count)));
-    let (syncs, records) = counts.split_at(counts.len() / 2);
-    let half = |rows: &[(String, String)]| table(("looked at", "how many"), rows.iter().cloned(), NUMBER);
-    let counts = format!("<div class=\"columns\">\n<div>{}</div>\n<div>{}</div>\n</div>\n", half(syncs), half(records));
-    let problems = match (audit.problems.as_slice(), audit.more_problems) {
-        ([], _) => "<p>No problem was found.</p>\n".to_owned(),
-        (problems, more) => {
-            let list: String = problems.iter().map(|problem| format!("<li>{}</li>\n", escaped(problem))).collect();
-            let more = if more > 0 { format!("<p>and {} more.</p>\n", grouped(more)) } else { String::new() };
-            format!("<ol class=\"problems\">\n{list}</ol>\n{more}")
-        }
+    let syncs = table(("syncs looked for", "syncs"), syncs, NUMBER);
+    let records = table(("looked at", "how many"), records.map(counted), NUMBER);
+    let found = match outcome.audit.found() {
+        0 => "<p>No problem was found.</p>\n".to_owned(),
+        1 => "<p>1 problem was found; it is told under Problems below.</p>\n".to_owned(),
+        many => format!("<p>{} problems were found; they are listed under Problems below.</p>\n", grouped(many)),
     };
-    problems + &counts
+    format!("{found}<div class=\"columns\">\n<div>{syncs}</div>\n<div>{records}</div>\n</div>\n{}", losses(outcome))
+}
+
+/// Which clients lost what; nothing if none did.
+fn losses(outcome: &Outcome) -> String {
+    let losses = &outcome.audit.losses;
+    if losses.is_empty() {
+        return String::new();
+    }
+    let row = |loss: &Loss| {
+        let numbers = [loss.acknowledged, loss.in_part, loss.missing].map(grouped);
+        let cells = numbers.map(|number| format!("<td{NUMBER}>{number}</td>"));
+        format!("<tr><td>{}</td>{}</tr>\n", escaped(&loss.client), cells.concat())
+    };
+    let rows: String = losses.iter().take(MOST_LOSSES).map(row).collect();
+    let heads = ["syncs", "in part", "missing"].map(|head| format!("<th{NUMBER}>{head}</th>"));
+    let more = match losses.len().saturating_sub(MOST_LOSSES) {
+        0 => String::new(),
+        more => format!("<p>and {} clients more.</p>\n", grouped(more as u64)),
+    };
+    format!(
+        "<table class=\"losses\">\n<tr><th>client that lost syncs</th>{}</tr>\n{rows}</table>\n{more}",
+        heads.concat()
+    )
+}
+
+/// Everything that is wrong: behind the figures, as it may be long.
+fn problems(outcome: &Outcome) -> String {
+    let audit = &outcome.audit;
+    let list: String = audit.problems.iter().map(|problem| format!("<li>{}</li>\n", escaped(problem))).collect();
+    let more = match audit.more_problems {
+        0 => String::new(),
+        more => format!("<p>and {} more.</p>\n", grouped(more)),
+    };
+    section("Problems", &format!("<ol class=\"problems\">\n{list}</ol>\n{more}"))
+}
+
+fn counted((name, count): (&str, u64)) -> (String, String) {
+    (name.to_owned(), grouped(count))
 }
 
 fn settings(outcome: &Outcome) -> String {

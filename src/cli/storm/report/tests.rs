@@ -17,16 +17,21 @@ fn outcome(problem: Option<&str>) -> Outcome {
     tally.take(Event::Request { took, came: Came::Answer { status: 503, replayed: false, code } });
     tally.take(Event::Request { took, came: Came::Nothing("lost & <b>gone</b>".into()) });
     tally.take(Event::Acknowledged { took, operations: 20 });
+    tally.take(Event::CutOff(2));
     let mut ledger = Ledger::default();
     let sync = ledger.begin();
     ledger.note(sync, Fate::Acknowledged);
     let usage =
         Usage { cpu_seconds: Some(1.0), cores: 2, cpu_share: Some(0.25), lag_p99_ms: 1.0, near_its_limit: None };
     let (lasted, took) = (Duration::from_secs(2), Duration::from_millis(2_100));
-    let done = Done { tally, ledgers: vec![vec![ledger]], not_begun: 0, lasted, took, ended: Ended::Duration, usage };
+    let done = Done { tally, ledgers: vec![vec![ledger]], not_begun: 3, lasted, took, ended: Ended::Duration, usage };
     let mut findings =
         Findings { looked_at: LookedAt { clients: 1, acknowledged: 1, ..LookedAt::default() }, ..Findings::default() };
-    problem.into_iter().for_each(|problem| findings.problems.push(problem.to_owned()));
+    if let Some(problem) = problem {
+        findings.problems.push(problem.to_owned());
+        findings.looked_at.acknowledged_missing = 1;
+        findings.losses.push(Loss { client: "c1".into(), acknowledged: 1, in_part: 0, missing: 1 });
+    }
     let settings = Settings {
         run: "0000abcd".into(),
         began_at: "2026-01-01T00:00:00.000Z".into(),
@@ -63,8 +68,55 @@ fn a_page_needs_nothing_else_and_nothing_becomes_markup() {
 
 #[test]
 fn a_page_says_in_words_whether_all_is_well() {
-    assert!(page(&outcome(None)).contains("<b>PASSED</b>"));
+    let passed = page(&outcome(None));
+    assert!(passed.contains("<b>PASSED</b>") && passed.contains("No problem was found"));
+    assert!(passed.contains("1 of 4 due syncs were begun: the server did not keep up with 10/s"), "{passed}");
+    assert!(passed.contains("syncs each second; 10 due") && passed.contains("line thin"), "{passed}");
     assert!(page(&outcome(Some("x"))).contains("<b>FAILED</b>"));
+}
+
+/// What is lost is told in figures, and the list, which may be long, stands behind all of them.
+#[test]
+fn a_page_says_how_many_syncs_are_lost() {
+    let page = page(&outcome(Some("x")));
+    assert!(page.contains("of 1 acknowledged syncs 1 are missing altogether, and 0 in part"), "{page}");
+    assert!(page.contains("missing altogether</td><td class=\"number\">1</td>"), "{page}");
+    assert!(page.contains("<td>c1</td>") && !page.contains("each there once"), "{page}");
+    let place = |what: &str| page.find(what).unwrap();
+    assert!(place("<ol class=\"problems\">") > place("<h2>Answers</h2>"));
+}
+
+#[test]
+fn what_was_cut_off_is_counted() {
+    let outcome = outcome(None);
+    assert_eq!(outcome.requests.unanswered["still under way when --patience ended"], 2);
+    assert_eq!(outcome.requests.failures(), 4);
+    assert!(page(&outcome).contains("still under way when --patience ended</td><td class=\"number\">2</td>"));
+}
+
+/// One style of names, wherever they are.
+#[test]
+fn names_for_machines_are_in_camel_case() {
+    fn names(value: &serde_json::Value, into: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                for (name, value) in fields {
+                    // These are the server's and the network's words, not names.
+                    if !["codes", "unanswered", "statuses"].contains(&name.as_str()) {
+                        names(value, into);
+                    }
+                    into.push(name.clone());
+                }
+            }
+            serde_json::Value::Array(all) => all.iter().for_each(|value| names(value, into)),
+            _ => {}
+        }
+    }
+    let mut all = Vec::new();
+    names(&serde_json::to_value(outcome(Some("x"))).unwrap(), &mut all);
+    let is_camel = |name: &&String| name.chars().all(char::is_alphanumeric) && name.starts_with(char::is_lowercase);
+    assert_eq!(all.iter().filter(|name| !is_camel(name)).collect::<Vec<_>>(), [""; 0]);
+    assert!(all.iter().filter(|name| *name == "p999").count() == 4, "{all:?}");
 }
 
 #[test]
@@ -75,7 +127,7 @@ fn elements_are_closed_in_order() {
         let name = tag.split([' ', '\n']).next().unwrap();
         match name.strip_prefix('/') {
             Some(closed) => assert_eq!(open.pop(), Some(closed)),
-            None if tag.ends_with('/') || ["!doctype", "meta"].contains(&name) => {}
+            None if tag.ends_with('/') || ["!doctype", "meta", "br"].contains(&name) => {}
             None => open.push(name),
         }
     }

@@ -31,6 +31,11 @@ pub fn grouped(count: u64) -> String {
     grouped
 }
 
+/// A number with the fraction that it has, and a thin gap between thousands.
+pub fn plain(value: f64) -> String {
+    if value >= 1_000.0 && value.fract() == 0.0 { grouped(value as u64) } else { format!("{value}") }
+}
+
 /// Milliseconds with as many digits as they are worth.
 pub fn millis(value: f64) -> String {
     match value {
@@ -55,6 +60,7 @@ mod tests {
     #[test]
     fn numbers_are_as_long_as_they_are_read() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1\u{202f}000", "1\u{202f}234\u{202f}567"]);
+        assert_eq!([0.0, 0.5, 20.0, 1e4].map(plain), ["0", "0.5", "20", "10\u{202f}000"]);
         assert_eq!([0.0, 1.234, 45.67, 1_234.5].map(millis), ["0.00", "1.23", "45.7", "1\u{202f}235"]);
     }
 }

@@ -1,6 +1,7 @@
 //! Writes batches as JSON: straight into one text, as what is written is known to need no escapes.
 
 use std::fmt::{self, Write};
+use std::ops::Range;
 
 use clap::ValueEnum;
 
@@ -29,16 +30,18 @@ pub struct Known<'a> {
 }
 
 impl Script {
-    /// The batch that opens a shop or fills a phone's shelf. It has an alias for each record, and asks for no dataset.
-    pub fn opening_body(&self, place: Place) -> String {
+    /// A batch that opens a shop or fills a phone's shelf: this part of the opening. It has an alias for each record,
+    /// and asks for no dataset.
+    pub fn opening_body(&self, place: Place, part: Range<usize>) -> String {
         let mut body = Body::new(self, place, View::None, None);
-        let all = self.opening(place.phone);
+        let first = part.start as u32;
+        let all = &self.opening(place.phone)[part];
         let items = all.iter().filter_map(|opening| match opening {
             Opening::Item { price, stock } => Some((*price, *stock)),
             Opening::Tab { .. } => None,
         });
-        body.list(r#","item":{"create":"#, items, |body, index, (price, stock)| {
-            let mark = body.mark(Kind::Item, index);
+        body.list(r#","item":{"create":"#, items, |body, nth, (price, stock)| {
+            let mark = body.mark(Kind::Item, first + nth);
             body.open_create(&mark);
             body.put(format_args!(r#","name":"{mark}","price":{price},"stock":{stock}}}"#));
         });
@@ -187,7 +190,14 @@ mod tests {
     use super::*;
 
     fn script(rebatch: f64) -> Script {
-        Script { run: Run(1), seed: 3, recipe: "40:day".parse().unwrap(), hangups: 0.0, rebatch }
+        Script {
+            run: Run(1),
+            seed: 3,
+            recipe: "40:day".parse().unwrap(),
+            hangups: 0.0,
+            rebatch,
+            most_operations: 1_000,
+        }
     }
 
     fn ids(count: u32) -> ShopIds {
@@ -225,10 +235,33 @@ mod tests {
     #[test]
     fn an_opening_is_json_with_all_that_is_in_the_shop() {
         for (phone, items) in [(0, SHARED_ITEMS + 1), (1, script(0.0).shelf())] {
-            let text = script(0.0).opening_body(Place { shop: 0, phone, sync: 0 });
+            let script = script(0.0);
+            let whole = 0..script.opening(phone).len();
+            let text = script.opening_body(Place { shop: 0, phone, sync: 0 }, whole);
             let body: Value = serde_json::from_str(&text).unwrap();
             assert_eq!(body["item"]["create"].as_array().map(Vec::len), Some(items as usize));
             assert_eq!(body["invoice"]["create"].as_array().map(Vec::len), Some(1));
+        }
+    }
+
+    #[test]
+    fn an_opening_in_parts_holds_the_same_records_and_none_is_larger_than_allowed() {
+        let place = Place { shop: 0, phone: 0, sync: 0 };
+        let aliases = |most_operations: usize| {
+            let script = Script { most_operations, ..script(0.0) };
+            let mut aliases = Vec::new();
+            for part in script.opening_parts(0) {
+                let body: Value = serde_json::from_str(&script.opening_body(place, part)).unwrap();
+                let created = ["item", "invoice"].map(|kind| body[kind]["create"].as_array().unwrap().clone()).concat();
+                assert!((1..=most_operations).contains(&created.len()), "{most_operations}: {created:?}");
+                aliases.extend(created.iter().map(|record| record["_id"].to_string()));
+            }
+            aliases
+        };
+        let whole = aliases(1_000);
+        assert_eq!(whole.len(), SHARED_ITEMS as usize + 2);
+        for most_operations in [1, 5, 17, 18] {
+            assert_eq!(aliases(most_operations), whole);
         }
     }
 }

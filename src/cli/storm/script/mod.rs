@@ -34,6 +34,8 @@ pub struct Script {
     pub hangups: f64,
     /// How many of 100 syncs that lost their answer go on in a new batch. Above 0, every create has a local id.
     pub rebatch: f64,
+    /// The most operations that a batch may have. Openings that have more are sent as several.
+    pub most_operations: usize,
 }
 
 /// One sync of one phone. Phone 0 is the shop itself, whose only sync opens it; sync 0 of a phone fills its shelf.

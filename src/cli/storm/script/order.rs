@@ -206,7 +206,14 @@ mod tests {
     use super::*;
 
     fn script(recipe: &str) -> Script {
-        Script { run: Run(1), seed: 3, recipe: recipe.parse().unwrap(), hangups: 0.0, rebatch: 0.0 }
+        Script {
+            run: Run(1),
+            seed: 3,
+            recipe: recipe.parse().unwrap(),
+            hangups: 0.0,
+            rebatch: 0.0,
+            most_operations: 1_000,
+        }
     }
 
     #[test]

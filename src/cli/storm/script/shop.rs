@@ -1,8 +1,11 @@
 //! What is in a shop before the load: items and open bills that its phones share, and some that each has for itself.
 
-use bson::oid::ObjectId;
-use serde::Deserialize;
 use std::collections::HashMap;
+use std::ops::Range;
+
+use bson::oid::ObjectId;
+use bytes::Bytes;
+use serde::Deserialize;
 
 use super::{Kind, Mark, Place, Script, Units};
 
@@ -65,18 +68,35 @@ impl Script {
         all
     }
 
-    /// The ids of an opening, from its answer. The message says what the answer lacks.
+    /// The parts in which an opening is sent: one, if the server takes so many operations in a batch.
+    pub fn opening_parts(&self, phone: u32) -> Vec<Range<usize>> {
+        let (all, most) = (self.opening(phone).len(), self.most_operations.max(1));
+        (0..all).step_by(most).map(|start| start..all.min(start + most)).collect()
+    }
+
+    /// The key of a part of an opening.
+    pub fn opening_key(&self, place: Place, part: &Range<usize>) -> String {
+        format!("{}-{}", self.key(place, false), part.start)
+    }
+
+    /// The ids of an opening, from the answers to its parts. The message says what they lack.
     ///
     /// # Errors
     /// One line.
-    pub fn opened(&self, place: Place, answer: &[u8]) -> Result<ShopIds, String> {
-        let answer: Opened = serde_json::from_slice(answer).map_err(|error| format!("no answer to a sync: {error}"))?;
+    pub fn opened(&self, place: Place, answers: &[Bytes]) -> Result<ShopIds, String> {
+        let mut id_map = IdMap::default();
+        for answer in answers {
+            let answer: Opened =
+                serde_json::from_slice(answer).map_err(|error| format!("no answer to a sync: {error}"))?;
+            id_map.items.extend(answer.id_map.items);
+            id_map.invoices.extend(answer.id_map.invoices);
+        }
         let id = |of: &HashMap<String, ObjectId>, kind, index| {
             let mark = Mark { phone: place.phone, sync: place.sync, kind, index };
             let alias = self.run.text(mark).to_string();
             of.get(&alias).copied().ok_or_else(|| format!("the answer's idMap lacks {alias}"))
         };
-        let IdMap { items, invoices } = &answer.id_map;
+        let IdMap { items, invoices } = &id_map;
         let count = self.opening(place.phone).len() as u32 - 1;
         Ok(ShopIds {
             items: (0..count).map(|index| id(items, Kind::Item, index)).collect::<Result<_, _>>()?,
@@ -91,7 +111,7 @@ struct Opened {
     id_map: IdMap,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct IdMap {
     items: HashMap<String, ObjectId>,
     invoices: HashMap<String, ObjectId>,
