@@ -170,7 +170,12 @@ impl<'a> Reader<'a> {
         let text = error.to_string();
         let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
         let line = self.line() + error.line().saturating_sub(1);
-        CaptureError::new(self.place(line), format!("not JSON: {reason} in column {}", error.column()))
+        // A line break that should not be there counts to the line that it begins.
+        let (line, column) = match error.column() {
+            0 => (line.saturating_sub(1), "at the end of the line".to_owned()),
+            column => (line, format!("in column {column}")),
+        };
+        CaptureError::new(self.place(line), format!("not JSON: {reason} {column}"))
     }
 
     fn is_at_end(&mut self) -> bool {
@@ -264,7 +269,7 @@ mod tests {
         let lines: Vec<_> = told.lines().collect();
         assert_eq!(lines[0], "3 entries cannot be sent, so nothing is sent:");
         assert!(lines[1].starts_with("  q:1 (entry 1): a capture must be"), "{told}");
-        assert!(lines[2].starts_with("  q:5 (entry 3): not JSON: control character"), "{told}");
+        assert!(lines[2].starts_with("  q:4 (entry 3): not JSON: control character"), "{told}");
         assert!(lines[3].starts_with("  q:7 (entry 5): endpoint is missing"), "{told}");
         assert_eq!(lines.len(), 4, "{told}");
 
