@@ -10,6 +10,7 @@ use similar::TextDiff;
 
 use super::canonical::canonical;
 use super::courier::Courier;
+use crate::cli::place::{Place, PlaceError};
 use crate::phone::Route;
 
 /// A dataset, and the revision that it is of.
@@ -53,10 +54,12 @@ impl Books {
         self.data.values().filter_map(Value::as_array).map(Vec::len).sum()
     }
 
-    /// Keeps the dataset in a file, in canonical form; the error is a line for people.
-    pub(super) fn save(&self, file: &Path) -> Result<(), String> {
-        std::fs::write(file, text(self.data.clone()))
-            .map_err(|error| format!("cannot write {}: {error}", file.display()))
+    /// Keeps the dataset in a file, in canonical form.
+    ///
+    /// # Errors
+    /// [`PlaceError`].
+    pub(super) fn save(&self, place: Place<'_>) -> Result<(), PlaceError> {
+        place.put(&text(self.data.clone()))
     }
 }
 

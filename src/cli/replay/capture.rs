@@ -44,13 +44,19 @@ pub struct CaptureError {
     text: String,
 }
 
+impl CaptureError {
+    pub(super) fn new(place: Place, text: String) -> Self {
+        Self { place, text }
+    }
+}
+
 impl Capture {
     /// Reads an entry `{endpoint, method, body, timestamp, requestId}`. Phones keep more (tries, states); that is not
     /// looked at.
     pub(super) fn read(place: Place, entry: Value) -> Result<Self, CaptureError> {
         match Self::of(&place, entry) {
             Ok(capture) => Ok(capture),
-            Err(text) => Err(CaptureError { place, text }),
+            Err(text) => Err(CaptureError::new(place, text)),
         }
     }
 
@@ -62,7 +68,7 @@ impl Capture {
             return Err(format!("method must be POST, not {method:?}"));
         }
         let at = timestamp(&entry)?;
-        let key = key(text(&entry, "requestId")?)?;
+        let key = key(&entry)?;
         let body = body(entry.remove("body"))?;
         Ok(Self { place: place.clone(), route, at, key, body })
     }
@@ -90,10 +96,16 @@ fn timestamp(entry: &Map<String, Value>) -> Result<DateTime<Utc>, String> {
     let wrong = |what: &str| format!("timestamp must be RFC 3339 or milliseconds since 1970, not {what}");
     match entry.get("timestamp") {
         Some(Value::String(text)) => {
-            DateTime::parse_from_rfc3339(text).map(|at| at.to_utc()).map_err(|_| wrong(&format!("{text:?}")))
+            let at = match text.parse() {
+                Ok(milliseconds) => DateTime::from_timestamp_millis(milliseconds),
+                Err(_) => DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc()),
+            };
+            at.ok_or_else(|| wrong(&format!("{text:?}")))
         }
         Some(Value::Number(number)) => {
-            let at = number.as_i64().and_then(DateTime::from_timestamp_millis);
+            // Clocks of browsers have fractions.
+            let milliseconds = number.as_i64().or_else(|| number.as_f64().map(|fraction| fraction as i64));
+            let at = milliseconds.and_then(DateTime::from_timestamp_millis);
             at.ok_or_else(|| wrong(&number.to_string()))
         }
         Some(other) => Err(wrong(kind(other))),
@@ -101,15 +113,26 @@ fn timestamp(entry: &Map<String, Value>) -> Result<DateTime<Utc>, String> {
     }
 }
 
-/// What a key may be: API.md, exactly once.
-fn key(key: String) -> Result<String, String> {
+/// What a key may be: API.md, exactly once. A number is sent as its digits, which is what a phone made of it.
+fn key(entry: &Map<String, Value>) -> Result<String, String> {
+    let key = match entry.get("requestId") {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) if !number.is_f64() => number.to_string(),
+        Some(Value::Number(number)) => {
+            return Err(format!("requestId must be a whole number or a string, not {number}"));
+        }
+        Some(other) => return Err(format!("requestId must be a string or a whole number, not {}", kind(other))),
+        None => return Err("requestId is missing".into()),
+    };
     let is_key = (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
     if is_key { Ok(key) } else { Err("requestId must be 1 to 255 visible ASCII characters".into()) }
 }
 
+/// One that is not there was lost: sent as a pull, its operations would be told as done.
 fn body(body: Option<Value>) -> Result<Bytes, String> {
     match body {
-        None | Some(Value::Null) => Ok(Bytes::new()),
+        None => Err("body is missing (null is a pull)".into()),
+        Some(Value::Null) => Ok(Bytes::new()),
         Some(Value::String(text)) => Ok(text.into()),
         Some(object @ Value::Object(_)) => Ok(object.to_string().into()),
         Some(other) => Err(format!("body must be an object, or a string that holds one, not {}", kind(&other))),
@@ -145,7 +168,8 @@ mod tests {
     }
 
     fn entry() -> Value {
-        json!({"endpoint": "/api/sync", "method": "post", "timestamp": "2025-01-12T10:00:00+05:30", "requestId": "r-1"})
+        json!({"endpoint": "/api/sync", "method": "post", "body": null, "timestamp": "2025-01-12T10:00:00+05:30",
+               "requestId": "r-1"})
     }
 
     #[test]
@@ -159,16 +183,31 @@ mod tests {
             entry["body"] = body;
             assert_eq!(read(entry).unwrap().body, sent);
         }
-        assert_eq!(read(entry()).unwrap().body, "");
     }
 
     #[test]
-    fn an_endpoint_is_a_path_or_a_url_and_a_time_is_text_or_milliseconds() {
+    fn an_endpoint_is_a_path_or_a_url() {
         let mut url = entry();
         url["endpoint"] = json!("https://shop.example.com/api/sync/");
-        url["timestamp"] = json!(1_736_656_200_000_i64);
-        let (url, path) = (read(url).unwrap(), read(entry()).unwrap());
-        assert_eq!((url.route, url.at), (path.route, path.at));
+        assert_eq!(read(url).unwrap().route, read(entry()).unwrap().route);
+    }
+
+    #[test]
+    fn a_time_is_text_or_milliseconds_as_a_number_or_as_text() {
+        for time in [json!(1_736_656_200_000_i64), json!(1_736_656_200_000.25), json!("1736656200000")] {
+            let mut other = entry();
+            other["timestamp"] = time;
+            assert_eq!(read(other).unwrap().at, read(entry()).unwrap().at);
+        }
+    }
+
+    #[test]
+    fn a_key_is_text_or_a_whole_number() {
+        for (id, key) in [(json!("r-1"), "r-1"), (json!(17), "17"), (json!(u64::MAX), "18446744073709551615")] {
+            let mut entry = entry();
+            entry["requestId"] = id;
+            assert_eq!(read(entry).unwrap().key, key);
+        }
     }
 
     #[test]
@@ -182,7 +221,9 @@ mod tests {
                 "timestamp must be RFC 3339 or milliseconds since 1970, not \"yesterday\"",
             ),
             ("timestamp", json!([]), "timestamp must be RFC 3339 or milliseconds since 1970, not a list"),
-            ("requestId", json!(7), "requestId must be a string, not a number"),
+            ("timestamp", json!(1e300), "timestamp must be RFC 3339 or milliseconds since 1970, not 1e"),
+            ("requestId", json!(7.5), "requestId must be a whole number or a string, not 7.5"),
+            ("requestId", json!(null), "requestId must be a string or a whole number, not null"),
             ("requestId", json!("two words"), "requestId must be 1 to 255 visible ASCII characters"),
             ("body", json!([]), "body must be an object, or a string that holds one, not a list"),
         ] {
@@ -191,10 +232,10 @@ mod tests {
             let error = read(entry).unwrap_err();
             assert!(error.starts_with("queue.json:7 (entry 2): ") && error.contains(told), "{error}");
         }
-        for member in ["endpoint", "method", "timestamp", "requestId"] {
+        for member in ["endpoint", "method", "body", "timestamp", "requestId"] {
             let mut entry = entry();
             entry.as_object_mut().unwrap().remove(member);
-            assert!(read(entry).unwrap_err().ends_with(&format!("{member} is missing")));
+            assert!(read(entry).unwrap_err().contains(&format!("{member} is missing")));
         }
         assert!(read(json!(1)).unwrap_err().ends_with("a capture must be an object"));
     }

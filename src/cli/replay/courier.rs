@@ -7,7 +7,9 @@ use tokio::time::sleep;
 
 use super::guard;
 use super::outcome::{Outcome, Verdict};
+use super::pass::{Cut, Pass};
 use super::payload::{Payload, Source};
+use crate::cli::interruption::Interruption;
 use crate::phone::{Answer, Phone, Route, SendError};
 
 /// Sends for one client.
@@ -18,6 +20,8 @@ pub(super) struct Courier {
     pub retries: u32,
     /// Asks what would come of a batch instead of sending it.
     pub only_asks: bool,
+    /// Whether to stop.
+    pub interruption: Interruption,
 }
 
 /// A request that was sent until it was settled or given up.
@@ -31,22 +35,21 @@ pub(super) struct Delivery {
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 impl Courier {
-    /// Sends payloads in order and tells of each. What follows one that is unsettled must not overtake it, and is
-    /// not sent.
-    pub(super) async fn deliver_all(
-        &self,
-        payloads: &[Payload],
-        mut tell: impl FnMut(usize, &Outcome),
-    ) -> Vec<Outcome> {
-        let mut outcomes: Vec<Outcome> = Vec::with_capacity(payloads.len());
+    /// Sends payloads in order, as far as nothing ends it, and tells of each that was sent.
+    pub(super) async fn deliver_all(&self, payloads: &[Payload], mut tell: impl FnMut(usize, &Outcome)) -> Pass {
+        let mut pass = Pass::default();
         for (place, payload) in payloads.iter().enumerate() {
-            let is_stuck =
-                outcomes.last().is_some_and(|last| matches!(last.verdict, Verdict::Unsettled | Verdict::Unsent));
-            let outcome = if is_stuck { Outcome::not_sent(Verdict::Unsent) } else { self.deliver(payload).await };
+            pass.cut = pass.cut.or(self.interruption.is_asked().then_some(Cut::Interrupted));
+            if pass.cut.is_some() {
+                break;
+            }
+            let outcome = self.deliver(payload).await;
             tell(place, &outcome);
-            outcomes.push(outcome);
+            pass.cut = Cut::after(&outcome);
+            pass.outcomes.push(outcome);
         }
-        outcomes
+        pass.outcomes.resize_with(payloads.len(), || Outcome::not_sent(Verdict::Unsent));
+        pass
     }
 
     async fn deliver(&self, payload: &Payload) -> Outcome {
@@ -65,18 +68,32 @@ impl Courier {
     }
 
     /// Sends a request until it is settled: after a pause again, with the same key, if the server asks for that or
-    /// the answer is lost.
+    /// the answer is lost, and nobody asks to stop.
     pub(super) async fn send(&self, route: Route, body: &Bytes, key: Option<&str>) -> Delivery {
         let mut attempts = 1;
         loop {
             let begun = Instant::now();
-            let last = self.phone.send(route, body.clone(), key).await;
+            let last = tokio::select! {
+                last = self.phone.send(route, body.clone(), key) => last,
+                () = self.interruption.insisted() => Err(SendError::Lost("the replay was interrupted".to_owned())),
+            };
             let time = begun.elapsed();
-            match pause(&last, attempts) {
-                Some(pause) if attempts <= self.retries => sleep(pause).await,
-                _ => return Delivery { last, attempts, time },
+            let comes_again = match pause(&last, attempts) {
+                Some(pause) if attempts <= self.retries => self.rest(pause).await,
+                _ => false,
+            };
+            if !comes_again {
+                return Delivery { last, attempts, time };
             }
             attempts += 1;
+        }
+    }
+
+    /// Waits; false if somebody asks to stop.
+    async fn rest(&self, pause: Duration) -> bool {
+        tokio::select! {
+            () = sleep(pause) => true,
+            () = self.interruption.asked() => false,
         }
     }
 }

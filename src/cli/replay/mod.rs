@@ -1,7 +1,7 @@
 //! `viveka-sync replay`: sends queues that phones have kept, and tells what comes of each payload.
 //!
 //! [`queue`] reads captures, [`merge`] makes one batch of many if asked to, [`courier`] sends and sends again,
-//! [`outcome`] says what came of each, [`twice`] and [`books`] check what is in the books then, [`screen`] and [`report`]
+//! [`outcome`] says what came of each, [`pass`] of all, [`twice`] and [`books`] check what is in the books then, [`screen`] and [`report`]
 //! tell it to people and to machines.
 
 mod books;
@@ -11,12 +11,14 @@ mod courier;
 mod guard;
 mod merge;
 mod outcome;
+mod pass;
 mod payload;
 mod queue;
 mod report;
 mod screen;
 mod twice;
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,10 +27,13 @@ use clap::Args;
 use self::books::{Books, ExpectError, Expected};
 use self::courier::Courier;
 use self::merge::MergeError;
+use self::pass::Pass;
 use self::payload::Payload;
 use self::queue::QueueError;
 use self::report::{Comparison, Report};
 use self::screen::Screen;
+use super::interruption::Interruption;
+use super::place::{Place, PlaceError};
 use super::target::Target;
 use super::{CliError, Exit};
 
@@ -71,7 +76,7 @@ pub(super) struct Arguments {
     target: Target,
 }
 
-/// Why nothing can be sent, in one line.
+/// Why nothing can be sent, in one line; captures that are none have a line each if they are several.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// The captures cannot be read.
@@ -83,18 +88,26 @@ pub enum ReplayError {
     /// There is no dataset to compare with.
     #[error(transparent)]
     Expect(#[from] ExpectError),
+    /// There is no place for the dataset.
+    #[error("--save: {0}")]
+    Save(#[from] PlaceError),
+    /// The system does not tell of signals.
+    #[error("cannot listen for signals: {0}")]
+    Signals(#[from] io::Error),
 }
 
 const EXAMPLES: &str = "\
 A capture is {\"endpoint\": \"/api/sync\", \"method\": \"POST\", \"body\": {..}, \"timestamp\": \"2025-01-12T09:30:00Z\",
-\"requestId\": \"..\"}. The body may be a string that holds the JSON, which is then sent as it is; the timestamp may be
-milliseconds since 1970. Captures are sent in the order of their timestamps (those of one time as they stand), each under its
+\"requestId\": \"..\"}. The body may be a string that holds the JSON, which is then sent as it is, or null, a pull; the timestamp
+may be milliseconds since 1970; the requestId may be a whole number. Captures are sent in the order of their timestamps (those of one time as they stand), each under its
 requestId as the idempotency key. So a replay can be broken off and run again: what was applied is not applied again.
 
 What comes of a payload: applied, replayed (it was in the books), pulled (it held no operation), refused. A payload that is
-unsettled (no answer, or told to come again until the end) ends the run, and those behind it are unsent.
+unsettled (no answer, or told to come again until the end) ends the run, and those behind it are unsent; so does a token that
+the server does not take. Ctrl-C and SIGTERM end it after the payload in flight, and tell what came of those before; a second
+one does not wait for its answer.
 
-Exit code: 0 if all is well; 1 if anything was refused, unsettled, doubled or not as expected; 2 if nothing was sent, since
+Exit code: 0 if all is well; 1 if anything was refused, unsettled, unsent, doubled or not as expected; 2 if nothing was sent, since
 the command line or the input is wrong.
 
 Examples:
@@ -113,15 +126,17 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, CliError> {
     let payloads = arguments.payloads()?;
     let expected = arguments.expect.as_deref().map(Expected::read).transpose().map_err(ReplayError::from)?;
     let courier = arguments.courier()?;
+    // Better now than when all is sent.
+    let place = arguments.save.as_deref().map(Place::open).transpose().map_err(ReplayError::from)?;
     let screen = Screen::new(arguments.json);
 
     let first = screen.show_pass(&courier, &payloads, "sending").await;
-    let mut report = Report::new(arguments.target.address(), arguments.dry_run, first);
+    let mut report = Report::new(arguments.target.address(), arguments.dry_run, &payloads, first);
     if arguments.twice {
         report.again = Some(twice::send_again(&courier, &payloads, &report.first, &screen).await);
     }
-    if arguments.expect.is_some() || arguments.save.is_some() {
-        report.comparison = Some(arguments.compare(&courier, expected.as_ref()).await);
+    if expected.is_some() || place.is_some() {
+        report.comparison = Some(compare(&courier, &report.first, expected.as_ref(), place).await);
     }
     screen.show_end(&payloads, &report);
     Ok(if report.is_good() { Exit::Good } else { Exit::NotGood })
@@ -135,17 +150,29 @@ impl Arguments {
 
     fn courier(&self) -> Result<Courier, CliError> {
         let phone = self.target.phone(Duration::from_secs(self.timeout))?;
-        Ok(Courier { phone, retries: self.retries, only_asks: self.dry_run })
+        let interruption = Interruption::listen().map_err(ReplayError::from)?;
+        Ok(Courier { phone, retries: self.retries, only_asks: self.dry_run, interruption })
     }
+}
 
-    /// Pulls the dataset, keeps it, and holds it against what is expected, as far as asked for.
-    async fn compare(&self, courier: &Courier, expected: Option<&Expected>) -> Comparison {
-        let books = match Books::pull(courier).await {
-            Ok(books) => books,
-            Err(error) => return Comparison { finding: Some(error), ..Comparison::default() },
-        };
-        let finding = self.save.as_deref().and_then(|file| books.save(file).err());
-        let difference = expected.and_then(|expected| expected.difference(&books));
-        Comparison { expected: expected.map(|expected| expected.file().to_owned()), difference, finding }
-    }
+/// Pulls the dataset, keeps it, and holds it against what is expected, as far as asked for.
+async fn compare(courier: &Courier, first: &Pass, expected: Option<&Expected>, place: Option<Place<'_>>) -> Comparison {
+    let file = expected.map(|expected| expected.file().to_owned());
+    // Of a part of the queue it is another one, and nobody wants it in the place of a whole one.
+    let books = match first.cut {
+        Some(cut) => Err(format!("the dataset is neither compared nor saved: {cut}")),
+        None => Books::pull(courier).await,
+    };
+    let books = match books {
+        Ok(books) => books,
+        Err(finding) => return Comparison { expected: file, difference: None, findings: vec![finding] },
+    };
+    let unsaved = place.and_then(|place| books.save(place).err()).map(|error| format!("--save: {error}"));
+    let difference = expected.and_then(|expected| expected.difference(&books));
+    let unexpected = difference
+        .is_some()
+        .then_some(file.as_ref())
+        .flatten()
+        .map(|file| format!("the dataset is not as in {}", file.display()));
+    Comparison { expected: file, difference, findings: unsaved.into_iter().chain(unexpected).collect() }
 }

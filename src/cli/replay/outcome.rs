@@ -40,7 +40,7 @@ pub(super) enum Verdict {
     Refused,
     /// Nobody knows whether it was applied: it was not answered, or only told to come again.
     Unsettled,
-    /// It was not sent, as one before it is unsettled.
+    /// It was not sent, as the pass had ended.
     Unsent,
     /// It was not sent, as only batches can be tried.
     Skipped,
@@ -110,6 +110,15 @@ impl Outcome {
         Self { verdict, status: None, told: Told::default(), attempts: 0, time: Duration::ZERO }
     }
 
+    /// Whether the server will have nothing from this caller, whatever it is (API.md, what a phone does about errors).
+    pub(super) fn refuses_the_caller(&self) -> bool {
+        match self.status {
+            Some(401) => true,
+            Some(403) => self.told.code.as_deref() == Some("account_inactive"),
+            _ => false,
+        }
+    }
+
     /// The counts of operations; all zero if there are none.
     pub(super) fn summary(&self) -> Summary {
         self.told.summary.unwrap_or_default()
@@ -135,14 +144,32 @@ fn judge(route: Route, answer: &Answer) -> (Verdict, Told) {
         Route::Sync => Verdict::Applied,
         Route::Ready | Route::Reconcile => Verdict::Answered,
     };
-    // A question that was found wanting has its reason among the problems only.
+    // A question that was found wanting has its reason among the problems only. A sync has it beside them.
     if let (Verdict::Refused, Some(first), None) = (verdict, told.errors.first(), &told.code) {
-        (told.code, told.message) = (Some(first.code.clone()), Some(first.message.clone()));
+        (told.code, told.message) = (Some(code_of_sync(first).to_owned()), Some(first.message.clone()));
     }
     (verdict, told)
 }
 
+/// The code with which a sync refuses a batch of which a validate tells this problem first: those of shape come before
+/// those of the records (API.md, status table).
+fn code_of_sync(first: &Problem) -> &'static str {
+    match first.code.as_str() {
+        "idempotency_key_reused" => "idempotency_key_reused",
+        "not_found" | "exceeds_balance" | "local_id_taken" | "unreadable_record" | "refused_by_database" => {
+            "batch_rejected"
+        }
+        _ => "invalid_batch",
+    }
+}
+
 impl Told {
+    /// Why something was not done, for people.
+    pub(super) fn reason(&self) -> String {
+        let message = self.message.as_deref().unwrap_or("the server does not say why");
+        self.code.as_ref().map_or_else(|| message.to_owned(), |code| format!("{code}: {message}"))
+    }
+
     /// What an answer of this API says; `None` if it is not one.
     fn read(route: Route, answer: &Answer) -> Option<Self> {
         let told: Self = serde_json::from_slice(&answer.body).ok()?;

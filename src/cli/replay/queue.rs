@@ -1,5 +1,6 @@
 //! The queue: all captures of files and folders, in the order in which they are sent.
 
+use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,18 +9,15 @@ use serde_json::Value;
 
 use super::capture::{Capture, CaptureError, Place};
 
-/// Why a queue cannot be read, in one line.
+/// Why a queue cannot be read, in one line; entries have a line each if they are several.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
     /// A file or folder cannot be read.
     #[error("cannot read {0}: {1}")]
     Unreadable(PathBuf, io::Error),
-    /// A file is not JSON.
-    #[error("{file}:{line} (entry {entry}): {text}")]
-    Json { file: PathBuf, line: usize, entry: usize, text: String },
-    /// An entry is no capture.
-    #[error(transparent)]
-    Capture(#[from] CaptureError),
+    /// Entries are no captures, or not JSON.
+    #[error("{}", lines_of(.0))]
+    Broken(Vec<CaptureError>),
     /// A folder has no files to read.
     #[error("{0} holds no .json, .jsonl or .ndjson file")]
     EmptyFolder(PathBuf),
@@ -33,12 +31,17 @@ const ENDINGS: [&str; 3] = ["json", "jsonl", "ndjson"];
 
 /// Reads all captures, by the time that they bear; those of one time as they were named, and as they stand.
 pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Capture>, QueueError> {
-    let mut captures = Vec::new();
+    let (mut captures, mut broken) = (Vec::new(), Vec::new());
     for path in paths {
         for file in files(path)? {
             let text = std::fs::read(&file).map_err(|error| QueueError::Unreadable(file.clone(), error))?;
-            captures.extend(entries(&file, &text)?);
+            let entries = Entries::of(&file, &text);
+            captures.extend(entries.captures);
+            broken.extend(entries.broken);
         }
+    }
+    if !broken.is_empty() {
+        return Err(QueueError::Broken(broken));
     }
     if captures.is_empty() {
         return Err(QueueError::Empty);
@@ -60,11 +63,75 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, QueueError> {
     if files.is_empty() { Err(QueueError::EmptyFolder(path.to_owned())) } else { Ok(files) }
 }
 
-/// The captures of a file: of one JSON array, or one after the other (JSON lines, or just one).
-fn entries(file: &Path, text: &[u8]) -> Result<Vec<Capture>, QueueError> {
-    let mut reader = Reader::new(file, text);
-    let captures = if reader.take(b'[') { reader.list()? } else { reader.lines()? };
-    if reader.is_at_end() { Ok(captures) } else { Err(reader.error("something follows the list")) }
+/// One is told as it is, several below their number; of very many the first.
+fn lines_of(broken: &[CaptureError]) -> String {
+    const MOST: usize = 20;
+    if let [only] = broken {
+        return only.to_string();
+    }
+    let mut lines = format!("{} entries cannot be sent, so nothing is sent:", broken.len());
+    for error in broken.iter().take(MOST) {
+        let _ = write!(lines, "\n  {error}");
+    }
+    if broken.len() > MOST {
+        let _ = write!(lines, "\n  and {} more", broken.len() - MOST);
+    }
+    lines
+}
+
+/// What a file holds.
+#[derive(Debug, Default)]
+struct Entries {
+    captures: Vec<Capture>,
+    broken: Vec<CaptureError>,
+}
+
+impl Entries {
+    /// The entries of one JSON array, or one after the other (JSON lines, or just one).
+    fn of(file: &Path, text: &[u8]) -> Self {
+        let mut reader = Reader::new(file, text);
+        let mut entries = Self::default();
+        if !reader.take(b'[') {
+            entries.read_lines(&mut reader);
+        } else if let Err(damage) = entries.read_list(&mut reader) {
+            entries.broken.push(damage);
+        }
+        entries
+    }
+
+    /// What stands between the brackets of an array, of which the first was taken. Where it is damaged nobody can tell
+    /// how it goes on.
+    fn read_list(&mut self, reader: &mut Reader<'_>) -> Result<(), CaptureError> {
+        let mut is_first = true;
+        while !reader.take(b']') {
+            if !is_first && !reader.take(b',') {
+                return Err(reader.error("a comma or the end of the list is missing"));
+            }
+            is_first = false;
+            self.read_one(reader)?;
+        }
+        if reader.is_at_end() { Ok(()) } else { Err(reader.error("something follows the list")) }
+    }
+
+    /// What is damaged ends where the next line begins like an entry.
+    fn read_lines(&mut self, reader: &mut Reader<'_>) {
+        while !reader.is_at_end() {
+            if let Err(damage) = self.read_one(reader) {
+                self.broken.push(damage);
+                reader.skip_to_object_on_line();
+            }
+        }
+    }
+
+    /// Takes in one entry; the error is that it is not JSON.
+    fn read_one(&mut self, reader: &mut Reader<'_>) -> Result<(), CaptureError> {
+        let (place, value) = reader.value()?;
+        match Capture::read(place, value) {
+            Ok(capture) => self.captures.push(capture),
+            Err(error) => self.broken.push(error),
+        }
+        Ok(())
+    }
 }
 
 /// Goes through a file and knows where it is.
@@ -83,36 +150,11 @@ impl<'a> Reader<'a> {
         Self { file: file.into(), text, at: 0, entries: 0 }
     }
 
-    /// What stands between the brackets of an array, of which the first was taken.
-    fn list(&mut self) -> Result<Vec<Capture>, QueueError> {
-        let mut captures = Vec::new();
-        while !self.take(b']') {
-            if !captures.is_empty() && !self.take(b',') {
-                return Err(self.error("a comma or the end of the list is missing"));
-            }
-            captures.push(self.capture()?);
-        }
-        Ok(captures)
-    }
-
-    fn lines(&mut self) -> Result<Vec<Capture>, QueueError> {
-        let mut captures = Vec::new();
-        while !self.is_at_end() {
-            captures.push(self.capture()?);
-        }
-        Ok(captures)
-    }
-
-    fn capture(&mut self) -> Result<Capture, QueueError> {
-        let (place, value) = self.value()?;
-        Ok(Capture::read(place, value)?)
-    }
-
-    /// The value that begins here, and its place.
-    fn value(&mut self) -> Result<(Place, Value), QueueError> {
+    /// The value that begins here, and its place. Where it is no JSON the reader stays.
+    fn value(&mut self) -> Result<(Place, Value), CaptureError> {
         self.skip_blanks();
         self.entries += 1;
-        let place = Place { file: Arc::clone(&self.file), line: self.line(), entry: self.entries };
+        let place = self.place(self.line());
         let mut values = serde_json::Deserializer::from_slice(&self.text[self.at..]).into_iter();
         let value = match values.next() {
             Some(Ok(value)) => value,
@@ -124,11 +166,16 @@ impl<'a> Reader<'a> {
     }
 
     /// Where and why the value that begins here is no JSON.
-    fn damage(&self, error: &serde_json::Error) -> QueueError {
+    fn damage(&self, error: &serde_json::Error) -> CaptureError {
         let text = error.to_string();
         let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
         let line = self.line() + error.line().saturating_sub(1);
-        self.error_at(line, &format!("not JSON: {reason} in column {}", error.column()))
+        // A line break that should not be there counts to the line that it begins.
+        let (line, column) = match error.column() {
+            0 => (line.saturating_sub(1), "at the end of the line".to_owned()),
+            column => (line, format!("in column {column}")),
+        };
+        CaptureError::new(self.place(line), format!("not JSON: {reason} {column}"))
     }
 
     fn is_at_end(&mut self) -> bool {
@@ -143,16 +190,23 @@ impl<'a> Reader<'a> {
         is_there
     }
 
-    fn error(&self, text: &str) -> QueueError {
-        self.error_at(self.line(), text)
+    fn error(&self, text: &str) -> CaptureError {
+        CaptureError::new(self.place(self.line()), text.to_owned())
     }
 
-    fn error_at(&self, line: usize, text: &str) -> QueueError {
-        QueueError::Json { file: self.file.to_path_buf(), line, entry: self.entries.max(1), text: text.to_owned() }
+    /// The entry that was begun last, on this line.
+    fn place(&self, line: usize) -> Place {
+        Place { file: Arc::clone(&self.file), line, entry: self.entries.max(1) }
     }
 
     fn line(&self) -> usize {
         1 + self.text[..self.at].iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    /// To the next line that begins with an object, or to the end.
+    fn skip_to_object_on_line(&mut self) {
+        let next = self.text[self.at..].windows(2).position(|bytes| bytes == b"\n{");
+        self.at = next.map_or(self.text.len(), |before| self.at + before + 1);
     }
 
     fn skip_blanks(&mut self) {
@@ -172,7 +226,10 @@ mod tests {
     }
 
     fn places(text: &str) -> Result<Vec<(usize, String)>, String> {
-        let captures = entries(Path::new("q"), text.as_bytes()).map_err(|error| error.to_string())?;
+        let Entries { captures, broken } = Entries::of(Path::new("q"), text.as_bytes());
+        if !broken.is_empty() {
+            return Err(lines_of(&broken));
+        }
         Ok(captures.into_iter().map(|capture| (capture.place.line, capture.key)).collect())
     }
 
@@ -203,6 +260,21 @@ mod tests {
             let error = places(&text).unwrap_err();
             assert!(error.starts_with(told), "{error:?} is not {told:?}");
         }
+    }
+
+    #[test]
+    fn all_broken_entries_are_told_and_of_very_many_the_first() {
+        let (one, cut_off) = (capture("a", 1), "{\"endpoint\": \"/api");
+        let told = places(&format!("7\n{one}\n{cut_off}\n{one}\n{{}}\n")).unwrap_err();
+        let lines: Vec<_> = told.lines().collect();
+        assert_eq!(lines[0], "3 entries cannot be sent, so nothing is sent:");
+        assert!(lines[1].starts_with("  q:1 (entry 1): a capture must be"), "{told}");
+        assert!(lines[2].starts_with("  q:4 (entry 3): not JSON: control character"), "{told}");
+        assert!(lines[3].starts_with("  q:7 (entry 5): endpoint is missing"), "{told}");
+        assert_eq!(lines.len(), 4, "{told}");
+
+        let many = places(&format!("[{}]", vec!["{}"; 50].join(",\n"))).unwrap_err();
+        assert_eq!((many.lines().count(), many.lines().last()), (22, Some("  and 30 more")));
     }
 
     #[test]

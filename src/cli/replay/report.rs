@@ -7,6 +7,7 @@ use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
 use super::outcome::{Outcome, Problem, Summary, Verdict};
+use super::pass::Pass;
 use super::payload::{Payload, Source};
 use super::twice::Again;
 use crate::phone::Address;
@@ -16,8 +17,10 @@ use crate::phone::Address;
 pub(super) struct Report {
     address: String,
     is_dry: bool,
-    /// One for each payload.
-    pub first: Vec<Outcome>,
+    /// The first time.
+    pub first: Pass,
+    /// What should not have come of it.
+    refusals: Vec<String>,
     /// What came of `--twice`.
     pub again: Option<Again>,
     /// What came of `--expect` and `--save`.
@@ -31,8 +34,8 @@ pub(super) struct Comparison {
     pub expected: Option<PathBuf>,
     /// How the dataset differs.
     pub difference: Option<String>,
-    /// What kept it from being pulled or saved.
-    pub finding: Option<String>,
+    /// That it differs, or what kept it from being pulled or saved.
+    pub findings: Vec<String>,
 }
 
 /// What the payloads of one verdict came to together.
@@ -44,29 +47,28 @@ pub(super) struct Total {
 }
 
 impl Report {
-    pub(super) fn new(address: &Address, is_dry: bool, first: Vec<Outcome>) -> Self {
-        Self { address: address.to_string(), is_dry, first, again: None, comparison: None }
+    pub(super) fn new(address: &Address, is_dry: bool, payloads: &[Payload], first: Pass) -> Self {
+        let refusals = first.findings(payloads);
+        Self { address: address.to_string(), is_dry, first, refusals, again: None, comparison: None }
     }
 
     /// Whether the exit code is 0.
     pub(super) fn is_good(&self) -> bool {
-        let is_sent = self.first.iter().all(|outcome| outcome.verdict.is_good());
-        let is_expected = self.comparison.as_ref().is_none_or(|comparison| comparison.difference.is_none());
-        is_sent && is_expected && self.findings().next().is_none()
+        self.findings().next().is_none()
     }
 
     /// Whether captures were tried one by one, and some refused perhaps for what those before them would have done.
     pub(super) fn are_refused_for_their_order(&self, payloads: &[Payload]) -> bool {
         let is_alone = |payload: &Payload| matches!(payload.source, Source::Capture(_));
         let is_refused = |outcome: &Outcome| outcome.verdict == Verdict::Refused;
-        self.is_dry && payloads.len() > 1 && payloads.iter().all(is_alone) && self.first.iter().any(is_refused)
+        self.is_dry && payloads.len() > 1 && payloads.iter().all(is_alone) && self.first.outcomes.iter().any(is_refused)
     }
 
-    /// What should not be, each in a line, beside refused payloads and another dataset than expected.
+    /// What should not be, each in a line: all that keeps the replay from being good.
     pub(super) fn findings(&self) -> impl Iterator<Item = &str> {
         let again = self.again.iter().flat_map(|again| &again.findings);
-        let comparison = self.comparison.iter().filter_map(|comparison| comparison.finding.as_ref());
-        again.chain(comparison).map(String::as_str)
+        let comparison = self.comparison.iter().flat_map(|comparison| &comparison.findings);
+        self.refusals.iter().chain(again).chain(comparison).map(String::as_str)
     }
 
     /// The whole as one document.
@@ -75,8 +77,8 @@ impl Report {
             "ok": self.is_good(),
             "server": self.address,
             "dryRun": self.is_dry,
-            "payloads": list(payloads, &self.first),
-            "totals": totals_to_json(&self.first),
+            "payloads": list(payloads, &self.first.outcomes),
+            "totals": totals_to_json(&self.first.outcomes),
             "again": self.again.as_ref().map(|again| again_to_json(payloads, again)),
             "expected": self.comparison.as_ref().and_then(Comparison::to_json),
             "findings": self.findings().collect::<Vec<_>>(),
@@ -87,8 +89,9 @@ impl Report {
 impl Comparison {
     fn to_json(&self) -> Option<Value> {
         let file = self.expected.as_ref()?;
-        let is_equal = self.difference.is_none() && self.finding.is_none();
-        Some(json!({"file": file.display().to_string(), "equal": is_equal, "difference": self.difference}))
+        Some(
+            json!({"file": file.display().to_string(), "equal": self.findings.is_empty(), "difference": self.difference}),
+        )
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::courier::Courier;
 use super::outcome::{Outcome, Summary, Verdict};
+use super::pass::Pass;
 use super::payload::{Payload, Source};
 use super::report::{Comparison, Report, milliseconds, totals};
 use super::twice::Again;
@@ -25,7 +26,7 @@ impl Screen {
     }
 
     /// Sends all payloads and shows what comes of each.
-    pub(super) async fn show_pass(self, courier: &Courier, payloads: &[Payload], doing: &'static str) -> Vec<Outcome> {
+    pub(super) async fn show_pass(self, courier: &Courier, payloads: &[Payload], doing: &'static str) -> Pass {
         // Hidden by itself if standard error is no terminal.
         let bar = ProgressBar::new(payloads.len() as u64).with_style(style()).with_message(doing);
         bar.suspend(|| self.line(&format!("{doing}\n{HEAD}")));
@@ -34,9 +35,9 @@ impl Screen {
             bar.suspend(|| self.line(&row));
             bar.inc(1);
         };
-        let outcomes = courier.deliver_all(payloads, tell).await;
+        let pass = courier.deliver_all(payloads, tell).await;
         bar.finish_and_clear();
-        outcomes
+        pass
     }
 
     /// Shows the end of it all.
@@ -45,7 +46,7 @@ impl Screen {
             say(&format!("{:#}", report.to_json(payloads)));
             return;
         }
-        self.line(&table("", &report.first));
+        self.line(&table("", &report.first.outcomes));
         if let Some(again) = report.again.as_ref().filter(|again| !again.outcomes.is_empty()) {
             self.line(&second_time(again));
         }
@@ -134,8 +135,7 @@ fn result(payload: &Payload, outcome: &Outcome) -> String {
             let _ = write!(text, ": {}", outcome.summary());
         }
         Verdict::Refused | Verdict::Unsettled => {
-            let _ = write!(text, "{}", told.code.as_deref().map(|code| format!(", {code}")).unwrap_or_default());
-            let _ = write!(text, ": {}", told.message.as_deref().unwrap_or("the server does not say why"));
+            let _ = write!(text, ": {}", told.reason());
         }
         Verdict::Pulled | Verdict::Answered | Verdict::Unsent | Verdict::Skipped => {}
     }
@@ -184,11 +184,13 @@ fn second_time(again: &Again) -> String {
 }
 
 fn comparison_lines(comparison: &Comparison) -> Vec<String> {
-    match (&comparison.difference, &comparison.expected, &comparison.finding) {
-        (Some(difference), ..) => {
+    match (&comparison.difference, &comparison.expected) {
+        (Some(difference), _) => {
             vec!["\nthe dataset is not as expected:".to_owned(), difference.trim_end().to_owned()]
         }
-        (None, Some(file), None) => vec![format!("\nthe dataset is as expected in {}", file.display())],
+        (None, Some(file)) if comparison.findings.is_empty() => {
+            vec![format!("\nthe dataset is as expected in {}", file.display())]
+        }
         _ => Vec::new(),
     }
 }

@@ -3,6 +3,7 @@
 use super::books::Books;
 use super::courier::Courier;
 use super::outcome::{Outcome, Verdict};
+use super::pass::Pass;
 use super::payload::Payload;
 use super::screen::Screen;
 
@@ -24,18 +25,21 @@ pub(super) struct BeforeAndAfter {
 }
 
 /// Sends all payloads again, between two looks at the books.
-pub(super) async fn send_again(courier: &Courier, payloads: &[Payload], first: &[Outcome], screen: &Screen) -> Again {
-    if first.iter().any(|outcome| outcome.verdict == Verdict::Unsettled) {
-        let finding = "not sent a second time, as the first time something was left unsettled".to_owned();
-        return Again { findings: vec![finding], ..Again::default() };
+pub(super) async fn send_again(courier: &Courier, payloads: &[Payload], first: &Pass, screen: &Screen) -> Again {
+    if let Some(cut) = first.cut {
+        return Again { findings: vec![format!("not sent a second time: {cut}")], ..Again::default() };
     }
     let before = Books::pull(courier).await;
-    let outcomes = screen.show_pass(courier, payloads, "sending again").await;
-    let after = Books::pull(courier).await;
+    let pass = screen.show_pass(courier, payloads, "sending again").await;
 
-    let pairs = payloads.iter().zip(first.iter().zip(&outcomes));
+    let pairs = payloads.iter().zip(first.outcomes.iter().zip(&pass.outcomes));
     let mut findings: Vec<_> = pairs.filter_map(|(payload, (first, second))| doubt(payload, first, second)).collect();
-    let books = match (before, after) {
+    findings.extend(pass.rest());
+    let Pass { outcomes, cut } = pass;
+    if cut.is_some() {
+        return Again { outcomes, books: None, findings };
+    }
+    let books = match (before, Books::pull(courier).await) {
         (Ok(before), Ok(after)) => Some(BeforeAndAfter { before, after }),
         (before, after) => {
             findings.extend(before.err().into_iter().chain(after.err()));
@@ -54,7 +58,9 @@ fn doubt(payload: &Payload, first: &Outcome, second: &Outcome) -> Option<String>
     };
     let told = |outcome: &Outcome| (outcome.told.code.clone(), outcome.told.revision, outcome.told.summary);
     let is_receipt = wanted == Verdict::Replayed;
-    if second.verdict != wanted {
+    if second.verdict == Verdict::Unsent {
+        None
+    } else if second.verdict != wanted {
         Some(format!("{} was {} first, and then not {wanted} but {}", payload.key, first.verdict, second.verdict))
     } else if is_receipt && told(first) != told(second) {
         Some(format!("{} was replayed with another receipt than its first", payload.key))

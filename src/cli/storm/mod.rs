@@ -3,7 +3,7 @@
 //! - `script`: what phones send; a pure function, so that the audit can write every batch again.
 //! - `load`: sends it. `measure`: counts and measures. `ledger`: what each phone knows of its syncs.
 //! - `audit`: whether the books are what the phones were told; a pure function but for the pull.
-//! - `outcome`, `report`: the result for machines and people, `place`: its file; `live`: what is shown meanwhile.
+//! - `outcome`, `report`: the result for machines and people; `live`: what is shown meanwhile.
 
 mod arguments;
 mod audit;
@@ -12,18 +12,16 @@ mod live;
 mod load;
 mod measure;
 mod outcome;
-mod place;
 mod report;
 mod script;
 
-use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use super::place::{Place, PlaceError};
 use super::target::TargetError;
 use super::{CliError, Exit};
 use crate::clock;
@@ -33,7 +31,6 @@ use ledger::Ledger;
 use live::Live;
 use load::{Load, Shop, Terms};
 use outcome::{Outcome, ServerFacts, Settings};
-use place::Place;
 use script::{Run, Script};
 
 pub(super) use arguments::Arguments;
@@ -81,13 +78,8 @@ pub enum StormError {
     #[error("interrupted before the audit was done")]
     Interrupted,
     /// The report cannot be written.
-    #[error("--report: cannot write {}: {why}", .path.display())]
-    Report {
-        /// Where it should be.
-        path: PathBuf,
-        /// What the file system says.
-        why: io::Error,
-    },
+    #[error("--report: {0}")]
+    Report(#[from] PlaceError),
 }
 
 /// How many shops are opened or audited at once.
@@ -105,10 +97,10 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, CliError> {
         return Err(StormError::NothingToRebatch.into());
     }
     // Better now than when all is done.
-    let place = arguments.report.as_deref().map(Place::open).transpose()?;
+    let place = arguments.report.as_deref().map(Place::open).transpose().map_err(StormError::from)?;
     let outcome = storm(arguments).await?;
     if let Some(place) = place {
-        place.put(&report::page(&outcome))?;
+        place.put(&report::page(&outcome)).map_err(StormError::from)?;
     }
     #[expect(clippy::print_stdout, reason = "the result of this command")]
     if arguments.json {

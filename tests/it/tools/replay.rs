@@ -3,12 +3,14 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::command::{Ran, program, run_once};
-use crate::harness::{Engine, Phone, Server, Setup, TEST_SECRET, on_every_engine};
+use crate::harness::{Engine, Phone, Server, Setup, TEST_SECRET, eventually, on_every_engine};
 
 /// Replays with nothing but these settings.
 fn replay(arguments: &[&str], settings: &[(&str, &str)]) -> Ran {
@@ -126,7 +128,87 @@ fn what_is_refused_is_told_and_the_rest_is_sent() {
     let problem = &report["payloads"][1]["errors"][0];
     assert_eq!((&problem["path"], &problem["code"]), (&json!("/payment/create/0/amount"), &json!("exceeds_balance")));
     assert!(problem["capture"].as_str().unwrap().ends_with("02-overpaid.json:1 (entry 1)"), "{problem}");
+    let first = "3 refused, the first of them sync_1736745000_a2: batch_rejected: Payment exceeds outstanding balance";
+    assert_eq!(report["findings"], json!([first]));
     assert_eq!(phone.pull().expect_ok()["revision"], json!(2));
+}
+
+/// What the server says of the caller it would say of each payload.
+#[test]
+fn a_caller_who_is_not_let_in_sends_one_payload() {
+    let captures = Captures::of(&[item("Tea"), item("Bun"), item("Oil")]);
+    let kept = captures.file("kept.txt");
+    let server = Engine::Embedded.server();
+    let arguments = ["--url", &server.url(), captures.path(), "--twice", "--save", kept.to_str().unwrap()];
+    let run = replay(&[&arguments[..], &["--json"]].concat(), &[("TOKEN", "stale")]);
+    let report = run.json(1);
+    assert_eq!(each(&report, "result"), ["refused", "unsent", "unsent"]);
+    let findings = [
+        "1 refused: request-0: unauthorized: Invalid or expired token",
+        "2 not sent: the server does not let this caller in",
+        "not sent a second time: the server does not let this caller in",
+        "the dataset is neither compared nor saved: the server does not let this caller in",
+    ];
+    assert_eq!(report["findings"], json!(findings));
+    assert!(!kept.exists());
+
+    let asked = replay(&[&arguments[..3], &["--dry-run", "--json"]].concat(), &[("TOKEN", "stale")]).json(1);
+    assert_eq!(each(&asked, "result"), ["refused", "unsent", "unsent"]);
+    // A body of another client says nothing of the next one.
+    let mut foreign = item("Tea");
+    foreign["clientId"] = json!("64b0000000000000000000ff");
+    let captures = Captures::of(&[foreign, item("Bun")]);
+    let report = replay_for(&phone(), &[captures.path(), "--json"]).json(1);
+    assert_eq!(each(&report, "result"), ["refused", "applied"]);
+}
+
+#[test]
+fn a_signal_ends_it_after_the_payload_in_flight() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = folder.path().join("queue.json");
+    let capture = |number| json!({"endpoint": "/api/sync", "method": "POST", "body": item("Tea"), "requestId": number, "timestamp": number});
+    std::fs::write(&queue, Value::from_iter((0..2000).map(capture)).to_string()).unwrap();
+    for signal in ["INT", "TERM"] {
+        let phone = phone();
+        let revision = || phone.pull().expect_ok()["revision"].as_u64().unwrap();
+        let run = start(&["--url", &phone.url, queue.to_str().unwrap(), "--twice", "--json"], &phone.token);
+        eventually("it sends", Duration::from_secs(30), || (revision() > 0).then_some(()));
+        order(&run, signal);
+        let report = Ran::from(run.wait_with_output().unwrap()).json(1);
+        let applied = report["totals"]["applied"]["payloads"].as_u64().unwrap();
+        assert_eq!(report["totals"]["unsent"]["payloads"], json!(2000 - applied));
+        assert_eq!(applied, revision());
+        let unsent = format!("{} not sent: the replay was interrupted", 2000 - applied);
+        assert_eq!(report["findings"], json!([unsent, "not sent a second time: the replay was interrupted"]));
+    }
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_the_answer() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let captures = Captures::of(&[item("Tea"), item("Bun")]);
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let mut run = start(&["--url", &url, captures.path()], "any");
+    let _held = silent.accept().unwrap();
+    eventually("it ends", Duration::from_secs(30), || {
+        // Two that come at once may be one.
+        order(&run, "INT");
+        run.try_wait().unwrap()
+    });
+    let ran = Ran::from(run.wait_with_output().unwrap());
+    assert_eq!(ran.code, 1, "{}", ran.error);
+    for told in ["unsettled: the connection was lost: the replay was interrupted", "\nwrong: 1 not sent: "] {
+        assert!(ran.output.contains(told), "{told:?} is not in\n{}", ran.output);
+    }
+}
+
+fn start(arguments: &[&str], token: &str) -> Child {
+    let mut program = program(&[&["replay"], arguments].concat(), &[("TOKEN", token)]);
+    program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn order(run: &Child, signal: &str) {
+    assert!(Command::new("kill").args(["-s", signal, &run.id().to_string()]).status().unwrap().success());
 }
 
 #[test]
@@ -136,7 +218,7 @@ fn people_read_a_line_for_each_payload_and_a_table() {
     for told in [
         "sync_1736744400_a1                    200",
         "applied: 1 new item, 1 invoice (revision 1)",
-        "refused, batch_rejected: Payment exceeds outstanding balance",
+        "refused: batch_rejected: Payment exceeds outstanding balance",
         "02-overpaid.json:1 (entry 1) /payment/create/0/amount: exceeds_balance: Payment exceeds outstanding balance",
         "replayed: 1 payment (revision 2)",
         "\nrefused            3",
@@ -195,6 +277,33 @@ fn a_dry_run_applies_nothing() {
     }
 }
 
+/// A script may act on the code, whether it asks first or not.
+#[test]
+fn a_dry_run_says_the_codes_of_a_sync() {
+    let phone = phone();
+    replay_for(&phone, &[&queue("counter"), "--json"]).json(1);
+    let unreadable = json!({"item": {"create": [{"_id": 1, "name": 7, "price": 10}]}});
+    let unknown = json!({"item": {"delete": ["64b0000000000000000000aa"]}});
+    let both =
+        json!({"item": {"create": [{"_id": 1, "name": 7, "price": 10}], "delete": ["64b0000000000000000000aa"]}});
+    let captures = Captures::of(&[unreadable, unknown, both]);
+    let told = |pass: &Value| {
+        let answers =
+            each(pass, "answer").into_iter().map(|answer| (answer["code"].clone(), answer["message"].clone()));
+        answers.collect::<Vec<_>>()
+    };
+    for (path, codes) in [
+        (captures.path(), &["invalid_batch", "batch_rejected", "invalid_batch"][..]),
+        (&queue("counter/02-overpaid.json"), &["batch_rejected"]),
+        (&queue("counter/04-key-reused.json"), &["idempotency_key_reused"]),
+        (&queue("counter/05-cut-off.json"), &["malformed_json"]),
+    ] {
+        let asked = told(&replay_for(&phone, &[path, "--dry-run", "--json"]).json(1));
+        assert_eq!(asked, told(&replay_for(&phone, &[path, "--json"]).json(1)));
+        assert_eq!(asked.iter().map(|(code, _)| code.as_str().unwrap()).collect::<Vec<_>>(), codes);
+    }
+}
+
 #[test]
 fn another_dataset_than_expected_is_shown_as_a_difference() {
     let captures = Captures::of(&[sale("Tea")]);
@@ -211,6 +320,8 @@ fn another_dataset_than_expected_is_shown_as_a_difference() {
     assert!(different.output.contains("\n+      \"name\": \"Bun\","), "{}", different.output);
     let missing = different.output.lines().find(|line| line.starts_with('-') && !line.starts_with("---"));
     assert_eq!(missing, None, "{}", different.output);
+    let told = replay_for(&other, &[&expecting[..], &["--json"]].concat()).json(1);
+    assert_eq!(told["findings"], json!([format!("the dataset is not as in {}", saved.display())]));
 
     // A whole answer will do as well.
     std::fs::write(&saved, other.pull().bytes).unwrap();
@@ -228,17 +339,25 @@ fn wrong_input_is_named_and_nothing_is_sent() {
         (text.replace("/api/sync", "/api/orders"), "1.json:1 (entry 1): endpoint must be one of "),
         (text.replace("POST", "PATCH"), "1.json:1 (entry 1): method must be POST, not \"PATCH\""),
         (text.replace("\"requestId\"", "\"id\""), "1.json:1 (entry 1): requestId is missing"),
+        (text.replace("\"body\"", "\"bod\""), "1.json:1 (entry 1): body is missing"),
         (format!("[{text},\n{{"), "1.json:2 (entry 2): not JSON: EOF while parsing an object in column"),
     ] {
         std::fs::write(&second, damaged).unwrap();
         let run = replay_for(&phone, &[captures.path()]);
         assert!(run.refusal().contains(told), "{} is not {told}", run.error);
     }
+    std::fs::write(&second, format!("{}\n{text}\n{{}}", text.replace("POST", "PUT"))).unwrap();
+    let run = replay_for(&phone, &[captures.path()]);
+    assert!(run.error.starts_with("error: 2 entries cannot be sent, so nothing is sent:\n"), "{}", run.error);
+    for told in ["1.json:1 (entry 1): method must be POST", "1.json:3 (entry 3): endpoint is missing"] {
+        assert!(run.error.contains(told), "{}", run.error);
+    }
     std::fs::write(&second, text).unwrap();
     for (arguments, told) in [
         (&["nowhere"][..], "cannot read nowhere"),
         (&[captures.path(), "--expect", "nowhere"], "cannot read nowhere"),
         (&[captures.path(), "--expect", captures.file("0.json").to_str().unwrap()], "it has no list items"),
+        (&[captures.path(), "--save", "/nowhere/kept.json"], "--save: cannot write /nowhere/kept.json: "),
         (&[captures.path(), "--url", "localhost:10000"], "--url"),
         (&[captures.path(), "--timeout", "0"], "--timeout"),
         (&[], "required"),
@@ -307,6 +426,11 @@ fn a_server_that_is_not_there_leaves_the_queue_unsettled() {
     let report = replay(&["--url", &url, captures.path(), "--retries", "0", "--json"], &[("TOKEN", "any")]).json(1);
     assert_eq!(each(&report, "result"), ["unsettled"]);
     assert!(report["payloads"][0]["answer"]["message"].as_str().unwrap().starts_with("cannot connect: "), "{report}");
+
+    let captures = Captures::of(&["Tea", "Bun", "Oil", "Salt"].map(item));
+    let people = replay(&["--url", &url, captures.path(), "--retries", "0"], &[("TOKEN", "any")]);
+    assert_eq!((people.code, people.output.matches("request-").count()), (1, 2), "{}", people.output);
+    assert!(people.output.contains("\nwrong: 3 not sent: what came of the last one"), "{}", people.output);
 }
 
 #[test]

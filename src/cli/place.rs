@@ -1,10 +1,8 @@
-//! Where the report is written: known to be a good place before the load, and left as it was if there is no storm.
+//! Where a result is written: known to be a good place before the work, and left as it was if nothing comes of it.
 
 use std::fs::{self, OpenOptions};
-use std::io::ErrorKind;
-use std::path::Path;
-
-use super::StormError;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 /// A file that can be written. Dropping it removes what opening it has made.
 #[derive(Debug)]
@@ -13,12 +11,20 @@ pub(super) struct Place<'a> {
     is_new: bool,
 }
 
+/// Why a file cannot be written, in one line.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}: {why}", .path.display())]
+pub struct PlaceError {
+    path: PathBuf,
+    why: io::Error,
+}
+
 impl<'a> Place<'a> {
     /// Finds out whether the file can be written. What is in it stays.
     ///
     /// # Errors
-    /// [`StormError::Report`].
-    pub fn open(path: &'a Path) -> Result<Self, StormError> {
+    /// [`PlaceError`].
+    pub fn open(path: &'a Path) -> Result<Self, PlaceError> {
         let opened = match OpenOptions::new().write(true).create_new(true).open(path) {
             Ok(_) => Ok(true),
             Err(why) if why.kind() == ErrorKind::AlreadyExists => {
@@ -26,16 +32,16 @@ impl<'a> Place<'a> {
             }
             Err(why) => Err(why),
         };
-        let is_new = opened.map_err(|why| StormError::Report { path: path.to_owned(), why })?;
+        let is_new = opened.map_err(|why| PlaceError { path: path.to_owned(), why })?;
         Ok(Self { path, is_new })
     }
 
     /// Writes the file, in place of what is in it.
     ///
     /// # Errors
-    /// [`StormError::Report`].
-    pub fn put(mut self, text: &str) -> Result<(), StormError> {
-        fs::write(self.path, text).map_err(|why| StormError::Report { path: self.path.to_owned(), why })?;
+    /// [`PlaceError`].
+    pub fn put(mut self, text: &str) -> Result<(), PlaceError> {
+        fs::write(self.path, text).map_err(|why| PlaceError { path: self.path.to_owned(), why })?;
         self.is_new = false;
         Ok(())
     }
