@@ -7,6 +7,7 @@ mod exit;
 mod health;
 mod output;
 mod pages;
+mod reading;
 mod refusal;
 mod replay;
 mod store_settings;

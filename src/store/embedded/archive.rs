@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bson::RawDocumentBuf;
+use bson::oid::ObjectId;
 use bson::raw::RawDocument;
 use redb::{Database, ReadTransaction, WriteTransaction};
 
@@ -94,7 +95,7 @@ impl Archive for EmbeddedArchive {
             std::thread::spawn(move || {
                 if let Err(error) = send_all(&transaction, &client, &sender) {
                     // Nobody to tell is nobody to care.
-                    let _ = sender.blocking_send(Err(error.into()));
+                    let _ = sender.blocking_send(Err(error));
                 }
                 // The file stays open until all is read.
                 drop(file);
@@ -131,18 +132,35 @@ impl Archive for EmbeddedArchive {
 }
 
 /// Sends everything of a client, some at a time, until it is all or nobody takes it any more.
-fn send_all(transaction: &ReadTransaction, client: &ClientId, sender: &ChunkSender) -> Result<(), StoreError> {
+fn send_all(transaction: &ReadTransaction, client: &ClientId, sender: &ChunkSender) -> Result<(), ArchiveError> {
     let tables = Tables::open(transaction)?;
     for part in Part::ALL {
         let mut filling = Filling { part, records: Vec::new(), bytes: 0, sender };
+        let push = |key: &[u8], record: &[u8]| {
+            let read = archived(client, part, record).and_then(|record| raw(record.into_owned()));
+            filling.push(read.map_err(|error| unreadable(client, part, key, &error))?)
+        };
         if part.is_foreign() {
-            whole::visit_accounts(transaction, client, part, |record| filling.push(record))?;
+            whole::visit_accounts(transaction, client, part, push)?;
         } else {
-            tables.visit(client, part, |record| filling.push(&archived(client, part, record)?))?;
+            tables.visit_named(client, part, push)?;
         }
         filling.send()?;
     }
     Ok(())
+}
+
+fn raw(record: Vec<u8>) -> Result<RawDocumentBuf, StoreError> {
+    RawDocumentBuf::from_bytes(record).map_err(|e| StoreError::Internal(e.to_string()))
+}
+
+/// Names a damaged record by what it lies under, for it cannot be asked.
+fn unreadable(client: &ClientId, part: Part, key: &[u8], error: &StoreError) -> ArchiveError {
+    let id = match (part, <[u8; 12]>::try_from(key)) {
+        (Part::Receipts | Part::LocalIds, _) | (_, Err(_)) => String::from_utf8_lossy(key).into_owned(),
+        (_, Ok(id)) => ObjectId::from_bytes(id).to_hex(),
+    };
+    ArchiveError::Record { client: *client, part: part.name(), id, why: format!("cannot be read: {error}") }
 }
 
 /// A stored record in the form in which it is archived.
@@ -163,21 +181,20 @@ struct Filling<'a> {
 }
 
 impl Filling<'_> {
-    fn push(&mut self, record: &[u8]) -> Result<(), StoreError> {
-        let record = RawDocumentBuf::from_bytes(record.to_vec()).map_err(|e| StoreError::Internal(e.to_string()))?;
+    fn push(&mut self, record: RawDocumentBuf) -> Result<(), ArchiveError> {
         self.bytes += record.as_bytes().len();
         self.records.push(record);
         if self.bytes >= CHUNK_BYTES || self.records.len() >= CHUNK_RECORDS { self.send() } else { Ok(()) }
     }
 
-    fn send(&mut self) -> Result<(), StoreError> {
+    fn send(&mut self) -> Result<(), ArchiveError> {
         if self.records.is_empty() {
             return Ok(());
         }
         self.bytes = 0;
         let chunk = Chunk { part: self.part, records: std::mem::take(&mut self.records) };
         let gone = |_| StoreError::Unavailable("nobody takes the records any more".to_owned());
-        self.sender.blocking_send(Ok(chunk)).map_err(gone)
+        Ok(self.sender.blocking_send(Ok(chunk)).map_err(gone)?)
     }
 }
 
@@ -237,7 +254,7 @@ fn put_accounts(transaction: &WriteTransaction, client: &ClientId, accounts: &Ac
     for account in accounts.iter() {
         let (part, record) = (account.part, &*account.record);
         part.check(client, record)?;
-        refuse_strange_id(part, client, record)?;
+        refuse_unkept(part, client, record)?;
         match whole::account(transaction, client, part, record)? {
             None => whole::put_account(transaction, client, part, record)?,
             Some(held) if account.is(&held) => {}
@@ -255,20 +272,24 @@ fn put_books(transaction: &WriteTransaction, incoming: &mut Incoming) -> Result<
         tally.add(&chunk);
         for record in chunk.records {
             chunk.part.check(&client, &record)?;
-            if chunk.part != Part::Receipts {
-                refuse_strange_id(chunk.part, &client, &record)?;
-            }
+            refuse_unkept(chunk.part, &client, &record)?;
             tables.put(&client, chunk.part, record)?;
         }
     }
     Ok(tally.finish())
 }
 
-fn refuse_strange_id(part: Part, client: &ClientId, record: &RawDocument) -> Result<(), ArchiveError> {
-    match record.get_object_id("_id") {
-        Ok(_) => Ok(()),
-        Err(_) => Err(part.refuse(client, record, "has an _id that the embedded engine cannot keep")),
-    }
+/// Refuses a record without what it is to be found by.
+fn refuse_unkept(part: Part, client: &ClientId, record: &RawDocument) -> Result<(), ArchiveError> {
+    let why = match part {
+        Part::Receipts if record.get_str("key").is_err() => "has no key",
+        Part::Receipts if record.get_datetime("createdAt").is_err() => "does not say when it was made",
+        Part::Receipts => return Ok(()),
+        Part::LocalIds if record.get_str("localId").is_err() => "has no local id",
+        _ if record.get_object_id("_id").is_err() => "has an _id that the embedded engine cannot keep",
+        _ => return Ok(()),
+    };
+    Err(part.refuse(client, record, why))
 }
 
 /// The books as they are in the transaction.

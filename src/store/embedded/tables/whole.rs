@@ -42,17 +42,17 @@ pub(in super::super) fn set_imported(
     Ok(())
 }
 
-/// Shows a client's records of the login service, in the order of their ids.
-pub(in super::super) fn visit_accounts<T: Open>(
+/// Shows a client's records of the login service, each behind its id, in the order of their ids.
+pub(in super::super) fn visit_accounts<T: Open, E: From<StoreError>>(
     transaction: T,
     client: &ClientId,
     part: Part,
-    mut visit: impl FnMut(&[u8]) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+    visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
     match transaction.open(ACCOUNTS) {
         // In a file of a version that kept none.
         Err(TableError::TableDoesNotExist(_)) => Ok(()),
-        table => visit_prefix(&table.map_err(failed)?, &account_prefix(client, part), |_, record| visit(record)),
+        table => visit_prefix(&table.map_err(failed)?, &account_prefix(client, part), visit),
     }
 }
 
@@ -132,14 +132,24 @@ impl<T: Open> Tables<T> {
         part: Part,
         mut visit: impl FnMut(&[u8]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
+        self.visit_named(client, part, |_, record| visit(record))
+    }
+
+    /// The same, with what each record lies under: its id, its key, or its local id.
+    pub fn visit_named<E: From<StoreError>>(
+        &self,
+        client: &ClientId,
+        part: Part,
+        visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let client_key = client_key(client);
         match part {
             Part::Data(collection) => {
                 let prefix = [&client_key[..], &[collection as u8]].concat();
-                visit_prefix(&self.records, &prefix, |_, record| visit(record))
+                visit_prefix(&self.records, &prefix, visit)
             }
-            Part::Receipts => visit_prefix(&self.receipts, &client_key, |_, record| visit(record)),
-            Part::LocalIds => visit_prefix(&self.local_ids, &client_key, |_, record| visit(record)),
+            Part::Receipts => visit_prefix(&self.receipts, &client_key, visit),
+            Part::LocalIds => visit_prefix(&self.local_ids, &client_key, visit),
             Part::Account | Part::Sessions => Ok(()),
         }
     }
@@ -188,7 +198,7 @@ impl<T: Open> Tables<T> {
                 let collection = Collection::PurchaseHistories.name();
                 findings.push(Finding::of(Severity::Problem, client, collection, Some(noted.to_hex()), why));
             }
-            Ok(())
+            Ok::<_, StoreError>(())
         })?;
         Ok(findings)
     }
@@ -207,7 +217,7 @@ impl<T: Open> Tables<T> {
                 let why = "its age is not noted, so it never expires".to_owned();
                 findings.push(Finding::of(Severity::Problem, client, name, Some(id), why));
             }
-            Ok(())
+            Ok::<_, StoreError>(())
         })?;
         Ok(findings)
     }
@@ -237,7 +247,7 @@ impl<T: Open> Tables<T> {
                 }
             }
             log.insert(revision, touched.iter().copied().collect());
-            Ok(())
+            Ok::<_, StoreError>(())
         })?;
         findings.extend(self.unlogged(client, &log)?);
         Ok(findings)
@@ -334,11 +344,11 @@ fn has_any<V: redb::Value + 'static>(
 }
 
 /// Shows what lies under the keys that begin with a prefix: the rest of each key, and its value.
-fn visit_prefix<V: redb::Value + 'static>(
+fn visit_prefix<V: redb::Value + 'static, E: From<StoreError>>(
     table: &impl ReadableTable<&'static [u8], V>,
     prefix: &[u8],
-    mut visit: impl FnMut(&[u8], V::SelfType<'_>) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+    mut visit: impl FnMut(&[u8], V::SelfType<'_>) -> Result<(), E>,
+) -> Result<(), E> {
     for entry in table.range::<&[u8]>(prefix..).map_err(failed)? {
         let (key, value) = entry.map_err(failed)?;
         let Some(rest) = key.value().strip_prefix(prefix) else { break };
