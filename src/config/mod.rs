@@ -209,7 +209,9 @@ impl Config {
             check_url(url).map_err(|e| ConfigError(format!("MONGO_URL is invalid: {e}")))?;
         }
         if self.metrics_meet_requests() {
-            return refuse("METRICS_PORT and PORT must differ, for METRICS_HOST and HOST are one address, or one is any");
+            return refuse(
+                "METRICS_PORT and PORT must differ, for METRICS_HOST and HOST are one address, or one is any",
+            );
         }
         Ok(())
     }

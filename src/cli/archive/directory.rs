@@ -121,8 +121,8 @@ impl Directory {
 
     /// Opens an archive.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
-        let bytes =
-            read_regular(&path.join(Self::MANIFEST)).map_err(|e| refuse(path, format!("no {}: {e}", Self::MANIFEST)))?;
+        let bytes = read_regular(&path.join(Self::MANIFEST))
+            .map_err(|e| refuse(path, format!("no {}: {e}", Self::MANIFEST)))?;
         let manifest: Manifest =
             serde_json::from_slice(&bytes).map_err(|e| refuse(path, format!("{}: {e}", Self::MANIFEST)))?;
         let is_known = (Manifest::FIRST..=Manifest::VERSION).contains(&manifest.version);

@@ -216,11 +216,15 @@ pub struct Chunk {
     pub records: Vec<RawDocumentBuf>,
 }
 
-/// The records of a client, part after part. After an error nothing comes, and what came is not to be used.
+/// The records of a client, part after part. After an error what came is not to be used. Nothing comes then, but after
+/// [`ArchiveError::Record`] the records that can be read, for whoever looks for what is wrong.
 pub type Chunks = mpsc::Receiver<Result<Chunk, ArchiveError>>;
 
 /// The way into [`Chunks`]; few wait there, so that little is held.
 pub(crate) type ChunkSender = mpsc::Sender<Result<Chunk, ArchiveError>>;
+
+/// What is said of a record whose bytes are no BSON. The decoder's own words would quote it.
+pub(crate) const UNREADABLE: &str = "cannot be decoded";
 
 /// How many chunks wait to be taken.
 const WAITING: usize = 2;

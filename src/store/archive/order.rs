@@ -36,7 +36,9 @@ fn place(part: Part, record: &RawDocument) -> Option<Vec<u8>> {
     match part {
         Part::Receipts => text("key"),
         Part::LocalIds => text("localId"),
-        Part::Data(_) | Part::Account | Part::Sessions => record.get_object_id("_id").ok().map(|id| id.bytes().to_vec()),
+        Part::Data(_) | Part::Account | Part::Sessions => {
+            record.get_object_id("_id").ok().map(|id| id.bytes().to_vec())
+        }
     }
 }
 
@@ -64,6 +66,8 @@ mod tests {
         assert!(refusal(items, &[item(1), item(2), item(2)]).unwrap().contains("is there twice"));
         assert!(refusal(items, &[item(2), item(1)]).unwrap().contains("in another order"));
         assert_eq!(refusal(Part::Receipts, &[receipt("a"), receipt("ab"), receipt("b")]), None);
-        assert!(refusal(Part::Receipts, &[receipt("b"), receipt("b")]).unwrap().contains("the record b of syncreceipts"));
+        assert!(
+            refusal(Part::Receipts, &[receipt("b"), receipt("b")]).unwrap().contains("the record b of syncreceipts")
+        );
     }
 }

@@ -14,7 +14,7 @@ use redb::{Database, ReadTransaction, WriteTransaction};
 use super::super::StoreError;
 use super::super::archive::{
     Accounts, Archive, ArchiveError, ArchiveId, Books, CHUNK_BYTES, CHUNK_RECORDS, Chunk, ChunkSender, Finding,
-    Incoming, Landed, Part, Source, Sums, Tally, archived_receipt, channel, compare,
+    Incoming, Landed, Part, Source, Sums, Tally, UNREADABLE, archived_receipt, channel, compare,
 };
 use super::file::{BookFile, ReadOnlyFile};
 use super::tables::{Tables, whole};
@@ -95,7 +95,7 @@ impl Archive for EmbeddedArchive {
             std::thread::spawn(move || {
                 if let Err(error) = send_all(&transaction, &client, &sender) {
                     // Nobody to tell is nobody to care.
-                    let _ = sender.blocking_send(Err(error));
+                    let _ = sender.blocking_send(Err(error.into()));
                 }
                 // The file stays open until all is read.
                 drop(file);
@@ -132,35 +132,18 @@ impl Archive for EmbeddedArchive {
 }
 
 /// Sends everything of a client, some at a time, until it is all or nobody takes it any more.
-fn send_all(transaction: &ReadTransaction, client: &ClientId, sender: &ChunkSender) -> Result<(), ArchiveError> {
+fn send_all(transaction: &ReadTransaction, client: &ClientId, sender: &ChunkSender) -> Result<(), StoreError> {
     let tables = Tables::open(transaction)?;
     for part in Part::ALL {
         let mut filling = Filling { part, records: Vec::new(), bytes: 0, sender };
-        let push = |key: &[u8], record: &[u8]| {
-            let read = archived(client, part, record).and_then(|record| raw(record.into_owned()));
-            filling.push(read.map_err(|error| unreadable(client, part, key, &error))?)
-        };
         if part.is_foreign() {
-            whole::visit_accounts(transaction, client, part, push)?;
+            whole::visit_accounts(transaction, client, part, |name, record| filling.push(client, name, record))?;
         } else {
-            tables.visit_named(client, part, push)?;
+            tables.visit(client, part, |name, record| filling.push(client, name, record))?;
         }
         filling.send()?;
     }
     Ok(())
-}
-
-fn raw(record: Vec<u8>) -> Result<RawDocumentBuf, StoreError> {
-    RawDocumentBuf::from_bytes(record).map_err(|e| StoreError::Internal(e.to_string()))
-}
-
-/// Names a damaged record by what it lies under, for it cannot be asked.
-fn unreadable(client: &ClientId, part: Part, key: &[u8], error: &StoreError) -> ArchiveError {
-    let id = match (part, <[u8; 12]>::try_from(key)) {
-        (Part::Receipts | Part::LocalIds, _) | (_, Err(_)) => String::from_utf8_lossy(key).into_owned(),
-        (_, Ok(id)) => ObjectId::from_bytes(id).to_hex(),
-    };
-    ArchiveError::Record { client: *client, part: part.name(), id, why: format!("cannot be read: {error}") }
 }
 
 /// A stored record in the form in which it is archived.
@@ -168,7 +151,7 @@ fn archived<'a>(client: &ClientId, part: Part, record: &'a [u8]) -> Result<Cow<'
     if part != Part::Receipts {
         return Ok(Cow::Borrowed(record));
     }
-    let record = RawDocument::from_bytes(record).map_err(|e| StoreError::Internal(e.to_string()))?;
+    let record = RawDocument::from_bytes(record).map_err(unreadable)?;
     Ok(Cow::Owned(archived_receipt(client, record)?.into_bytes()))
 }
 
@@ -181,21 +164,43 @@ struct Filling<'a> {
 }
 
 impl Filling<'_> {
-    fn push(&mut self, record: RawDocumentBuf) -> Result<(), ArchiveError> {
+    /// Adds a record, or says that it cannot be read.
+    fn push(&mut self, client: &ClientId, name: &[u8], record: &[u8]) -> Result<(), StoreError> {
+        let decoded = archived(client, self.part, record)
+            .and_then(|record| RawDocumentBuf::from_bytes(record.into_owned()).map_err(unreadable));
+        let Ok(record) = decoded else { return self.send_unreadable(client, name) };
         self.bytes += record.as_bytes().len();
         self.records.push(record);
         if self.bytes >= CHUNK_BYTES || self.records.len() >= CHUNK_RECORDS { self.send() } else { Ok(()) }
     }
 
-    fn send(&mut self) -> Result<(), ArchiveError> {
+    fn send_unreadable(&mut self, client: &ClientId, name: &[u8]) -> Result<(), StoreError> {
+        self.send()?;
+        let id = match (self.part, <[u8; 12]>::try_from(name)) {
+            (Part::Receipts | Part::LocalIds, _) | (_, Err(_)) => String::from_utf8_lossy(name).into_owned(),
+            (_, Ok(id)) => ObjectId::from_bytes(id).to_hex(),
+        };
+        let why = UNREADABLE.to_owned();
+        let error = ArchiveError::Record { client: *client, part: self.part.name(), id, why };
+        self.sender.blocking_send(Err(error)).map_err(|_| gone())
+    }
+
+    fn send(&mut self) -> Result<(), StoreError> {
         if self.records.is_empty() {
             return Ok(());
         }
         self.bytes = 0;
         let chunk = Chunk { part: self.part, records: std::mem::take(&mut self.records) };
-        let gone = |_| StoreError::Unavailable("nobody takes the records any more".to_owned());
-        Ok(self.sender.blocking_send(Ok(chunk)).map_err(gone)?)
+        self.sender.blocking_send(Ok(chunk)).map_err(|_| gone())
     }
+}
+
+fn gone() -> StoreError {
+    StoreError::Unavailable("nobody takes the records any more".to_owned())
+}
+
+fn unreadable(error: bson::error::Error) -> StoreError {
+    StoreError::Internal(error.to_string())
 }
 
 /// Writes a client in one transaction: killed at any moment, the file holds all of it or nothing.
@@ -296,7 +301,7 @@ fn refuse_unkept(part: Part, client: &ClientId, record: &RawDocument) -> Result<
 fn held(transaction: &WriteTransaction, client: &ClientId) -> Result<Sums, StoreError> {
     let (mut tally, tables) = (Tally::default(), Tables::open(transaction)?);
     for part in Part::BOOKS {
-        tables.visit(client, part, |record| {
+        tables.visit(client, part, |_, record| {
             tally.add_record(part, &archived(client, part, record)?);
             Ok(())
         })?;

@@ -171,7 +171,9 @@ mod tests {
     #[test]
     fn a_database_is_named_as_mongodb_allows() {
         let long = "a".repeat(64);
-        for bad in ["", "a/b", "a\\b", "a.b", "a b", "a\"b", "a$b", "a*b", "a<b", "a>b", "a:b", "a|b", "a?b", "a\0b", &long] {
+        for bad in
+            ["", "a/b", "a\\b", "a.b", "a b", "a\"b", "a$b", "a*b", "a<b", "a>b", "a:b", "a|b", "a?b", "a\0b", &long]
+        {
             check_database_name(bad).expect_err(bad);
         }
         for good in ["vivekaDB", "a-b_c", "äöü", &long[1..]] {

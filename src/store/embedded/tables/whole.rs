@@ -42,13 +42,13 @@ pub(in super::super) fn set_imported(
     Ok(())
 }
 
-/// Shows a client's records of the login service, each behind its id, in the order of their ids.
-pub(in super::super) fn visit_accounts<T: Open, E: From<StoreError>>(
+/// Shows a client's records of the login service under their ids, in the order of these.
+pub(in super::super) fn visit_accounts<T: Open>(
     transaction: T,
     client: &ClientId,
     part: Part,
-    visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
-) -> Result<(), E> {
+    visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     match transaction.open(ACCOUNTS) {
         // In a file of a version that kept none.
         Err(TableError::TableDoesNotExist(_)) => Ok(()),
@@ -125,23 +125,13 @@ impl<T: Open> Tables<T> {
             || self.clients.get(&client[..]).map_err(failed)?.is_some_and(|counters| counters.value().0 != 0))
     }
 
-    /// Shows each record of one part that is in these tables, in the part's order.
+    /// Shows each record of one part that is in these tables, in the part's order, under the name that its key gives it.
     pub fn visit(
         &self,
         client: &ClientId,
         part: Part,
-        mut visit: impl FnMut(&[u8]) -> Result<(), StoreError>,
+        visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        self.visit_named(client, part, |_, record| visit(record))
-    }
-
-    /// The same, with what each record lies under: its id, its key, or its local id.
-    pub fn visit_named<E: From<StoreError>>(
-        &self,
-        client: &ClientId,
-        part: Part,
-        visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
         let client_key = client_key(client);
         match part {
             Part::Data(collection) => {
@@ -165,7 +155,7 @@ impl<T: Open> Tables<T> {
 
     fn numbers_out_of_step(&self, client: &ClientId) -> Result<Vec<Finding>, StoreError> {
         let mut findings = Vec::new();
-        self.visit(client, Part::Data(Collection::Invoices), |record| {
+        self.visit(client, Part::Data(Collection::Invoices), |_, record| {
             let record = raw(record)?;
             let Ok(number) = record.get_str("invoiceNumber") else { return Ok(()) };
             if self.numbers.get(&super::number_key(client, number)[..]).map_err(failed)?.is_none() {
@@ -179,7 +169,7 @@ impl<T: Open> Tables<T> {
 
     fn purchases_out_of_step(&self, client: &ClientId) -> Result<Vec<Finding>, StoreError> {
         let (mut findings, mut invoices) = (Vec::new(), HashSet::new());
-        self.visit(client, Part::Data(Collection::PurchaseHistories), |record| {
+        self.visit(client, Part::Data(Collection::PurchaseHistories), |_, record| {
             let record = raw(record)?;
             let Ok(invoice) = record.get_object_id("invoiceId") else { return Ok(()) };
             invoices.insert(invoice);
@@ -198,7 +188,7 @@ impl<T: Open> Tables<T> {
                 let collection = Collection::PurchaseHistories.name();
                 findings.push(Finding::of(Severity::Problem, client, collection, Some(noted.to_hex()), why));
             }
-            Ok::<_, StoreError>(())
+            Ok(())
         })?;
         Ok(findings)
     }
@@ -217,7 +207,7 @@ impl<T: Open> Tables<T> {
                 let why = "its age is not noted, so it never expires".to_owned();
                 findings.push(Finding::of(Severity::Problem, client, name, Some(id), why));
             }
-            Ok::<_, StoreError>(())
+            Ok(())
         })?;
         Ok(findings)
     }
@@ -247,7 +237,7 @@ impl<T: Open> Tables<T> {
                 }
             }
             log.insert(revision, touched.iter().copied().collect());
-            Ok::<_, StoreError>(())
+            Ok(())
         })?;
         findings.extend(self.unlogged(client, &log)?);
         Ok(findings)
@@ -257,7 +247,7 @@ impl<T: Open> Tables<T> {
     fn unlogged(&self, client: &ClientId, log: &Log) -> Result<Vec<Finding>, StoreError> {
         let mut findings = Vec::new();
         for collection in Collection::ALL {
-            self.visit(client, Part::Data(collection), |record| {
+            self.visit(client, Part::Data(collection), |_, record| {
                 let record = raw(record)?;
                 let (Ok(revision), Ok(id)) = (record.get_i64("revision"), record.get_object_id("_id")) else {
                     return Ok(());
@@ -344,11 +334,11 @@ fn has_any<V: redb::Value + 'static>(
 }
 
 /// Shows what lies under the keys that begin with a prefix: the rest of each key, and its value.
-fn visit_prefix<V: redb::Value + 'static, E: From<StoreError>>(
+fn visit_prefix<V: redb::Value + 'static>(
     table: &impl ReadableTable<&'static [u8], V>,
     prefix: &[u8],
-    mut visit: impl FnMut(&[u8], V::SelfType<'_>) -> Result<(), E>,
-) -> Result<(), E> {
+    mut visit: impl FnMut(&[u8], V::SelfType<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     for entry in table.range::<&[u8]>(prefix..).map_err(failed)? {
         let (key, value) = entry.map_err(failed)?;
         let Some(rest) = key.value().strip_prefix(prefix) else { break };
