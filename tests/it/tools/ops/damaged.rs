@@ -66,6 +66,9 @@ impl Two {
     }
 }
 
+/// What happens to the archive.
+type Damage = fn(&Two);
+
 fn pipe(path: &Path) {
     fs::remove_file(path).unwrap();
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
@@ -73,7 +76,7 @@ fn pipe(path: &Path) {
 
 #[test]
 fn a_damaged_part_of_an_archive_refuses_its_shop_alone() {
-    let damages: [(&str, fn(&Two)); 6] = [
+    let damages: [(&str, Damage); 6] = [
         ("is missing", |two| fs::remove_file(two.file("client.json")).unwrap()),
         ("is not the file that the manifest knows", |two| fs::write(two.file("client.json"), "{").unwrap()),
         ("No such file", |two| fs::remove_file(two.file("items.bson")).unwrap()),
