@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 use viveka_sync::cli::{Cli, Exit, refusal};
 
@@ -14,7 +13,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> ExitCode {
     small_pages_only();
-    let exit = match Cli::try_parse() {
+    let exit = match Cli::read() {
         Ok(cli) => cli.run().await.unwrap_or_else(|error| {
             eprintln!("error: {error}");
             error.exit()

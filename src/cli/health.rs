@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::{Args, value_parser};
+use serde_json::Value;
 
 use super::output::print;
 use super::target::TargetError;
@@ -16,7 +17,7 @@ const HELP: &str = "\
 Sends GET /api/health and prints the answer: for health checks of containers and supervisors. Without --url it asks the
 server of this machine, by HOST and PORT.
 
-Exit code: 0 if the server can work; 1 if it cannot, or does not answer; 2 if the command line is wrong.
+Exit code: 0 if the server can work; 1 if it cannot, does not answer, or is no viveka-sync server; 2 if the command line is wrong.
 
 Examples:
   viveka-sync health
@@ -46,8 +47,19 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, CliError> {
     let server = Server::at(address.clone(), Duration::from_secs(arguments.timeout)).map_err(TargetError::from)?;
     let answer = server.health().await;
     let answer = answer.map_err(|error| CliError::Health(format!("{address} does not answer: {error}")))?;
+    if answer.status == 200 && !is_ours(&answer.body) {
+        return Err(CliError::Health(format!(
+            "{address} answers 200, and not as a viveka-sync server: is it another one?"
+        )));
+    }
     print(&format!("{}\n", String::from_utf8_lossy(&answer.body).trim()));
     Ok(if answer.status == 200 { Exit::Good } else { Exit::NotGood })
+}
+
+/// Whether it is the answer of a server that can work: proxies and other programs say 200 too.
+fn is_ours(body: &[u8]) -> bool {
+    let Ok(answer) = serde_json::from_slice::<Value>(body) else { return false };
+    answer["status"] == "ok" && answer["engine"].is_string() && answer["version"].is_string()
 }
 
 impl Arguments {

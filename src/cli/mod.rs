@@ -9,6 +9,7 @@ mod interruption;
 mod output;
 mod pages;
 mod place;
+mod reading;
 mod refusal;
 mod replay;
 mod store_settings;
@@ -35,7 +36,8 @@ not do its work. `viveka-sync COMMAND --help` says more, with examples.";
 /// What `serve --help` says below the options.
 const SERVE: &str = "\
 Without any setting it serves on 127.0.0.1:10000 from a file in ./data, with a secret of its own that it keeps there, and logs
-a line to try it with. A flag goes before its variable. SIGTERM and Ctrl-C stop it when what is in flight is done.
+a line to try it with. A flag goes before its variable, and a variable that is set to nothing is not set. SIGTERM and Ctrl-C
+stop it when what is in flight is done.
 
 Exit code: 0 after an orderly stop, 2 if the server did not start or could not go on.
 

@@ -51,8 +51,14 @@ pub(super) struct Pages {
 pub(super) fn complete(arguments: &Completions) -> Result<Exit, CliError> {
     let mut text = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), NAME, &mut text);
-    print(&String::from_utf8_lossy(&text));
+    print(&with_labels_of_one_spelling(&String::from_utf8_lossy(&text)));
     Ok(Exit::Good)
+}
+
+/// The script for bash, as clap_complete 4.6 writes it, remembers the command in one spelling and looks it up in another,
+/// because the program's name has a hyphen: it would complete nothing behind a command. Other scripts hold neither.
+fn with_labels_of_one_spelling(script: &str) -> String {
+    script.replace("viveka__subcmd__sync", "viveka__sync")
 }
 
 /// Prints one page, or writes all of them.

@@ -22,17 +22,23 @@ impl StoreSettings {
     /// Opens the store to read it.
     pub async fn open_to_read(&self, pending: Pending) -> Result<Box<dyn Archive>, ArchiveError> {
         Ok(match self.mongo()? {
-            Some(options) => Box::new(MongoArchive::open_to_read(&options, pending).await?),
-            None => Box::new(EmbeddedArchive::open_to_read(&self.0.data_dir)?),
+            Some(options) => told(&options.place(), MongoArchive::open_to_read(&options, pending).await?),
+            None => told(&self.directory(), EmbeddedArchive::open_to_read(&self.0.data_dir)?),
         })
     }
 
     /// Opens the store to write to it, and makes it if it is not there.
     pub async fn open_to_write(&self) -> Result<Box<dyn Archive>, ArchiveError> {
         Ok(match self.mongo()? {
-            Some(options) => Box::new(MongoArchive::open_to_write(&options).await?),
-            None => Box::new(EmbeddedArchive::open_to_write(&self.0.data_dir)?),
+            Some(options) => told(&options.place(), MongoArchive::open_to_write(&options).await?),
+            None => told(&self.directory(), EmbeddedArchive::open_to_write(&self.0.data_dir)?),
         })
+    }
+
+    /// Where the embedded engine's file is, however the directory was named.
+    fn directory(&self) -> String {
+        let named = &self.0.data_dir;
+        format!("the directory {}", std::path::absolute(named).unwrap_or_else(|_| named.clone()).display())
     }
 
     fn mongo(&self) -> Result<Option<MongoOptions>, ArchiveError> {
@@ -79,6 +85,12 @@ impl FromArgMatches for StoreSettings {
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         self.0.update_from_arg_matches(matches)
     }
+}
+
+/// Names an opened store on standard error before anything is done with it, so that nobody takes it for another one.
+fn told(place: &str, store: impl Archive + 'static) -> Box<dyn Archive> {
+    eprintln!("store: {place}");
+    Box::new(store)
 }
 
 /// Reads a client's id on the command line.

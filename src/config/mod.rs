@@ -8,10 +8,11 @@ use std::fmt;
 use std::net::{AddrParseError, IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 use crate::store::DatasetMemory;
+use crate::store::mongo::{check_database_name, check_url};
 pub use auth::{AuthConfig, Jwks, TokenRules};
 pub use http::{HttpConfig, Origins};
 pub use observability::{Observability, PerhapsPort};
@@ -32,7 +33,7 @@ pub struct Config {
     pub mongo_url: Option<Secret>,
 
     /// Database, when the connection string names none
-    #[arg(long, env = "MONGO_DB_NAME", default_value = "vivekaDB", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, env = "MONGO_DB_NAME", default_value = "vivekaDB", value_parser = database_name)]
     pub mongo_db_name: String,
 
     /// Where the embedded engine keeps its file
@@ -205,9 +206,21 @@ impl Config {
             return refuse("RATE_LIMIT_BURST needs RATE_LIMIT_PER_MINUTE");
         }
         if let Some(url) = self.mongo_url() {
-            crate::store::mongo::check_url(url).map_err(|e| ConfigError(format!("MONGO_URL is invalid: {e}")))?;
+            check_url(url).map_err(|e| ConfigError(format!("MONGO_URL is invalid: {e}")))?;
+        }
+        if self.metrics_meet_requests() {
+            return refuse(
+                "METRICS_PORT and PORT must differ, for METRICS_HOST and HOST are one address, or one is any",
+            );
         }
         Ok(())
+    }
+
+    /// Whether metrics are to be served where requests are. Port 0 is a free one for each.
+    fn metrics_meet_requests(&self) -> bool {
+        let Observability { metrics_port, metrics_host, .. } = &self.observability;
+        let one_address = self.host == *metrics_host || self.host.is_unspecified() || metrics_host.is_unspecified();
+        self.port != 0 && metrics_port.0 == Some(self.port) && one_address
     }
 }
 
@@ -242,6 +255,10 @@ impl From<&str> for Secret {
 /// It is neither; no name is looked up.
 pub fn ip_address(text: &str) -> Result<IpAddr, AddrParseError> {
     if text == "localhost" { Ok(Ipv4Addr::LOCALHOST.into()) } else { text.parse() }
+}
+
+fn database_name(text: &str) -> Result<String, String> {
+    check_database_name(text).map(|()| text.to_owned())
 }
 
 fn at_least<const LEAST: usize>(text: &str) -> Result<usize, String> {

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bson::RawDocumentBuf;
@@ -21,8 +21,8 @@ use super::encoding::Encoding;
 use crate::clock;
 use crate::model::ClientId;
 use crate::store::archive::{
-    ArchiveError, ArchiveId, Books, CHUNK_BYTES, Chunk, ChunkSender, Chunks, Head, Part, Source, Sum, Sums, Tally,
-    archived_receipt, channel, sha256, show_id,
+    ArchiveError, ArchiveId, Books, CHUNK_BYTES, Chunk, ChunkSender, Chunks, Head, InOrder, Part, Source, Sum, Sums,
+    Tally, archived_receipt, channel, sha256,
 };
 
 /// Counts and digests by the names of collections.
@@ -121,8 +121,8 @@ impl Directory {
 
     /// Opens an archive.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
-        let bytes =
-            fs::read(path.join(Self::MANIFEST)).map_err(|e| refuse(path, format!("no {}: {e}", Self::MANIFEST)))?;
+        let bytes = read_regular(&path.join(Self::MANIFEST))
+            .map_err(|e| refuse(path, format!("no {}: {e}", Self::MANIFEST)))?;
         let manifest: Manifest =
             serde_json::from_slice(&bytes).map_err(|e| refuse(path, format!("{}: {e}", Self::MANIFEST)))?;
         let is_known = (Manifest::FIRST..=Manifest::VERSION).contains(&manifest.version);
@@ -166,14 +166,59 @@ impl Directory {
         Ok(Some(summary))
     }
 
-    /// Writes a client, in place of what was there of it.
-    pub async fn put(&self, client: &ClientId, mut books: Books) -> Result<ClientSummary, ArchiveError> {
-        let (directory, aside) = (self.client_directory(client), self.client_directory(client).with_extension("part"));
-        for old in [&directory, &aside] {
+    /// What lies among the clients of a complete archive and is not known to it, such as what somebody has put there.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Source`] if the directory cannot be read.
+    pub fn unknown(&self) -> Result<Vec<String>, ArchiveError> {
+        let path = self.path.join(Self::CLIENTS);
+        let names = || -> io::Result<Vec<String>> {
+            let entries = fs::read_dir(&path)?;
+            entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+        };
+        let is_known = |name: &String| self.manifest.clients.as_ref().is_some_and(|known| known.contains_key(name));
+        match names() {
+            Ok(mut names) => {
+                names.retain(|name| !is_known(name));
+                names.sort();
+                Ok(names)
+            }
+            // An archive of no clients may have been copied without its empty directory.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(refuse(&path, error)),
+        }
+    }
+
+    /// Removes what there is of a client.
+    pub fn remove(&self, client: &ClientId) -> Result<(), ArchiveError> {
+        let directory = self.client_directory(client);
+        for old in [&directory, &directory.with_extension("part")] {
             if old.exists() {
                 fs::remove_dir_all(old).map_err(|e| refuse(old, e))?;
             }
         }
+        Ok(())
+    }
+
+    /// Reads a client's records as if to write them, and leaves the archive as it is.
+    ///
+    /// # Errors
+    /// [`ArchiveError`], as [`Self::put`] and a reading afterwards would say it.
+    pub async fn try_out(&self, client: &ClientId, mut books: Books) -> Result<(), ArchiveError> {
+        while let Some(chunk) = books.records.recv().await {
+            let Chunk { part, records } = chunk?;
+            for record in records {
+                self.manifest.encoding.encode(&record).map_err(|why| part.refuse(client, &record, &why))?;
+                part.check(client, &record)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a client, in place of what was there of it.
+    pub async fn put(&self, client: &ClientId, mut books: Books) -> Result<ClientSummary, ArchiveError> {
+        let (directory, aside) = (self.client_directory(client), self.client_directory(client).with_extension("part"));
+        self.remove(client)?;
         private_directory(&aside).map_err(|e| refuse(&aside, e))?;
         let mut tally = Tally::default();
         let mut file: Option<PartFile> = None;
@@ -228,12 +273,13 @@ impl Directory {
         let mut tally = Tally::default();
         for part in Part::ALL.into_iter().filter(|part| summary.collections.contains_key(part.name())) {
             let path = part_path(&directory, part, self.manifest.encoding);
-            let mut input = BufReader::new(File::open(&path).map_err(|e| refuse(&path, e))?);
-            let (mut records, mut bytes) = (Vec::new(), 0);
+            let mut input = BufReader::new(open_regular(&path).map_err(|e| refuse(&path, e))?);
+            let (mut records, mut bytes, mut order) = (Vec::new(), 0, InOrder::default());
             while let Some(record) = self.manifest.encoding.read(&mut input).map_err(|e| refuse(&path, e))? {
                 tally.add_record(part, record.as_bytes());
                 let record = self.own(client, part, record)?;
                 part.check(client, &record)?;
+                order.follow(client, part, &record)?;
                 if !keep(part, &record) {
                     continue;
                 }
@@ -261,7 +307,7 @@ impl Directory {
         if self.manifest.version > Manifest::FIRST || part != Part::Receipts {
             return Ok(record);
         }
-        Ok(archived_receipt(client, &record)?)
+        archived_receipt(client, &record).map_err(|error| part.refuse(client, &record, &error.to_string()))
     }
 
     /// Says what is wrong with the archive.
@@ -278,7 +324,7 @@ impl Directory {
     }
 
     fn read_file(&self, path: &Path) -> Result<Vec<u8>, ArchiveError> {
-        fs::read(path).map_err(|e| refuse(path, e))
+        read_regular(path).map_err(|e| refuse(path, e))
     }
 }
 
@@ -299,11 +345,8 @@ impl PartFile {
 
     fn write(mut self, client: &ClientId, chunk: &Chunk) -> Result<Self, ArchiveError> {
         for record in &chunk.records {
-            self.encoding.write(record, &mut self.output).map_err(|error| {
-                let id = record.get("_id").ok().flatten().or_else(|| record.get("key").ok().flatten());
-                let id = id.map_or_else(|| "without an id".to_owned(), show_id);
-                ArchiveError::Record { client: *client, part: self.part.name(), id, why: error.to_string() }
-            })?;
+            let bytes = self.encoding.encode(record).map_err(|why| self.part.refuse(client, record, &why))?;
+            self.output.write_all(&bytes).map_err(|e| refuse(&self.path, e))?;
         }
         Ok(self)
     }
@@ -337,6 +380,20 @@ fn private_file(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.write(true).create(true).truncate(true).open(path)
+}
+
+/// Opens a file to be read. Anything else, a pipe above all, is refused before anybody waits for what it says.
+fn open_regular(path: &Path) -> io::Result<File> {
+    match fs::metadata(path)?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::other("it is no regular file")),
+    }
+}
+
+fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn part_path(directory: &Path, part: Part, encoding: Encoding) -> PathBuf {

@@ -1,6 +1,7 @@
 //! How the records of a file are written one after another.
 
-use std::io::{self, BufRead, Read, Write};
+use std::borrow::Cow;
+use std::io::{self, BufRead, Read};
 
 use bson::RawDocumentBuf;
 use bson::raw::RawDocument;
@@ -31,17 +32,17 @@ impl Encoding {
         }
     }
 
-    /// Writes a record. Whatever would not come back as the same bytes is refused.
-    pub fn write(self, record: &RawDocument, output: &mut impl Write) -> io::Result<()> {
+    /// A record as it is written. Whatever would not come back as the same bytes is refused.
+    pub fn encode(self, record: &RawDocument) -> Result<Cow<'_, [u8]>, String> {
         match self {
-            Self::Bson => output.write_all(record.as_bytes()),
+            Self::Bson => Ok(Cow::Borrowed(record.as_bytes())),
             Self::Jsonl => {
-                let line = extjson::write(record).map_err(io::Error::other)?;
+                let mut line = extjson::write(record).map_err(|e| format!("cannot be read: {e}"))?;
                 if extjson::read(&line).ok().as_ref().map(|read| read.as_bytes()) != Some(record.as_bytes()) {
-                    return Err(io::Error::other("does not survive as JSON; use --encoding bson"));
+                    return Err("does not survive as JSON; use --encoding bson".to_owned());
                 }
-                output.write_all(line.as_bytes())?;
-                output.write_all(b"\n")
+                line.push('\n');
+                Ok(Cow::Owned(line.into_bytes()))
             }
         }
     }
@@ -83,7 +84,7 @@ mod tests {
         let records = [rawdoc! { "_id": 1, "name": "Tea" }, rawdoc! {}, rawdoc! { "_id": { "a": [1_i64, 2.5] } }];
         for encoding in [Encoding::Bson, Encoding::Jsonl] {
             let mut bytes = Vec::new();
-            records.iter().for_each(|record| encoding.write(record, &mut bytes).unwrap());
+            records.iter().for_each(|record| bytes.extend_from_slice(&encoding.encode(record).unwrap()));
             let mut input = &bytes[..];
             for record in &records {
                 assert_eq!(encoding.read(&mut input).unwrap().as_ref(), Some(record));
@@ -102,8 +103,8 @@ mod tests {
         let mut looks_like_an_id = rawdoc! {};
         looks_like_an_id.append(bson::cstr!("x"), rawdoc! { "$oid": "64b000000000000000000001" });
         for record in [twice, looks_like_an_id] {
-            assert!(Encoding::Jsonl.write(&record, &mut Vec::new()).is_err());
-            assert!(Encoding::Bson.write(&record, &mut Vec::new()).is_ok());
+            assert!(Encoding::Jsonl.encode(&record).is_err());
+            assert!(Encoding::Bson.encode(&record).is_ok());
         }
     }
 }

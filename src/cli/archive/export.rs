@@ -30,8 +30,8 @@ finished first.
 The same command again goes on where it was interrupted; clients that have changed since are read again. An archive that
 is complete is compared with the store and never changed: it is an error if the store has moved on since.
 
-A client into which an import was begun and not finished has no books yet: it is left out and told, and the archive holds
-all others.
+A client into which an import was begun and not finished has no books yet, and one with a record that cannot be read has
+none that are whole: it is left out and told, with the record, and the archive holds all others.
 
 Exit code: 0 if the archive is complete and was read back, 1 if it is and clients were left out, 2 if it is not.
 
@@ -83,7 +83,7 @@ pub(in crate::cli) async fn run(arguments: Arguments) -> Result<Exit, CliError> 
 /// What came of the clients.
 struct Exported {
     summaries: Vec<(ClientId, ClientSummary)>,
-    /// Those into which an import was begun and not finished, and why they are not there.
+    /// Those that have no whole books, and why.
     left_out: Vec<(ClientId, String)>,
 }
 
@@ -111,7 +111,12 @@ async fn export_all(store: &dyn Archive, archive: &Directory, clients: &[ClientI
                 exported.summaries.push((*client, summary));
             }
             // Others must have their backup. Whoever asks for this one alone gets nothing that looks like one.
-            Err(error @ ArchiveError::Unfinished(_)) if archive.manifest.client.is_none() => {
+            Err(error @ (ArchiveError::Unfinished(_) | ArchiveError::Record { .. }))
+                if archive.manifest.client.is_none() =>
+            {
+                if archive.manifest.clients.is_none() {
+                    archive.remove(client)?;
+                }
                 exported.left_out.push((*client, error.to_string()));
             }
             Err(error) => return Err(error),
@@ -148,6 +153,7 @@ async fn try_export(
     // First of all it is told whether it is one to be left out.
     let books = store.read(client).await?;
     if archive.manifest.clients.is_some() {
+        archive.try_out(client, books).await?;
         return Err(moved_on(archive));
     }
     let summary = archive.put(client, books).await?;

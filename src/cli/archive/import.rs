@@ -83,19 +83,19 @@ pub(in crate::cli) async fn run(arguments: Arguments) -> Result<Exit, CliError> 
     let rows = match &archive {
         None => discard(&arguments, None, arguments.client.into_iter().collect()).await?,
         Some(archive) => {
-            let summaries = summaries(archive, &arguments)?;
+            let clients = clients(archive, &arguments)?;
             if arguments.verify {
-                verify_all(archive, &summaries).await
+                verify_all(archive, &clients).await
             } else if arguments.discard {
-                let clients = summaries.iter().map(|(client, _)| *client).collect();
                 discard(&arguments, Some(&archive.manifest.archive), clients).await?
             } else {
                 let store = arguments.store.open_to_write().await?;
-                Task { archive, store: store.as_ref(), arguments: &arguments }.import_all(&summaries).await?
+                Task { archive, store: store.as_ref(), arguments: &arguments }.import_all(&clients).await?
             }
         }
     };
-    report(arguments.json, &rows);
+    let unknown = archive.as_ref().map_or(Ok(Vec::new()), Directory::unknown)?;
+    report(arguments.json, &rows, &unknown);
     Ok(match rows.iter().any(|row| row.outcome == Outcome::Refused) {
         false => Exit::Good,
         // The archive was only looked at.
@@ -104,36 +104,35 @@ pub(in crate::cli) async fn run(arguments: Arguments) -> Result<Exit, CliError> 
     })
 }
 
-type Summaries = Vec<(ClientId, ClientSummary)>;
-
-fn summaries(archive: &Directory, arguments: &Arguments) -> Result<Summaries, ArchiveError> {
+/// The clients that are to be looked at.
+fn clients(archive: &Directory, arguments: &Arguments) -> Result<Vec<ClientId>, ArchiveError> {
     let Manifest { clients: Some(clients), .. } = &archive.manifest else {
         return Err(archive.refuse("the export did not come to its end: run it again"));
     };
-    let mut summaries = Vec::new();
-    for name in clients.keys() {
-        let client = store_settings::client(name).map_err(|e| archive.refuse(&format!("{name}: {e}")))?;
-        if arguments.client.is_some_and(|only| only != client) {
-            continue;
-        }
-        let summary = archive.summary(&client)?;
-        let missing = || archive.refuse(&format!("the client {name} is missing"));
-        summaries.push((client, summary.ok_or_else(missing)?));
+    let read = |name: &String| store_settings::client(name).map_err(|e| archive.refuse(&format!("{name}: {e}")));
+    let mut clients = clients.keys().map(read).collect::<Result<Vec<_>, _>>()?;
+    clients.retain(|client| arguments.client.is_none_or(|only| only == *client));
+    match arguments.client.is_some() && clients.is_empty() {
+        true => Err(archive.refuse("it does not hold this client")),
+        false => Ok(clients),
     }
-    if summaries.is_empty() && arguments.client.is_some() {
-        return Err(archive.refuse("it does not hold this client"));
-    }
-    Ok(summaries)
 }
 
-async fn verify_all(archive: &Directory, summaries: &Summaries) -> Vec<Row> {
-    let bar = progress(summaries.len() as u64, "clients");
+/// What the archive says of a client that its manifest names.
+fn summary(archive: &Directory, client: &ClientId) -> Result<ClientSummary, ArchiveError> {
+    archive.summary(client)?.ok_or_else(|| archive.refuse(&format!("the client {client} is missing")))
+}
+
+async fn verify_all(archive: &Directory, clients: &[ClientId]) -> Vec<Row> {
+    let bar = progress(clients.len() as u64, "clients");
     let mut rows = Vec::new();
-    for (client, summary) in summaries {
-        let verified = export::verify(archive, client, summary).await;
-        rows.push(match verified {
-            Ok(_) => Row::new(summary, Outcome::Verified),
-            Err(error) => Row::refused(summary, &error),
+    for client in clients {
+        rows.push(match summary(archive, client) {
+            Ok(summary) => match export::verify(archive, client, &summary).await {
+                Ok(_) => Row::new(&summary, Outcome::Verified),
+                Err(error) => Row::refused(&summary, &error),
+            },
+            Err(error) => Row::unknown(client, &error),
         });
         bar.inc(1);
     }
@@ -174,15 +173,20 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    async fn import_all(&self, summaries: &Summaries) -> Result<Vec<Row>, ArchiveError> {
-        let all = summaries.iter().flat_map(|(_, summary)| summary.collections.values()).map(|sum| sum.records).sum();
+    async fn import_all(&self, clients: &[ClientId]) -> Result<Vec<Row>, ArchiveError> {
+        let summaries: Vec<_> = clients.iter().map(|client| (client, summary(self.archive, client))).collect();
+        let known = summaries.iter().flat_map(|(_, summary)| summary);
+        let all = known.flat_map(|summary| summary.collections.values()).map(|sum| sum.records).sum();
         let bar = progress(all, "records");
         let mut rows = Vec::new();
         for (client, summary) in summaries {
-            rows.push(match self.import(client, summary, &bar).await {
-                Err(error) if is_of_the_store(&error) => return Err(error),
-                Err(error) => Row::refused(summary, &error),
-                Ok(row) => row,
+            rows.push(match summary {
+                Ok(summary) => match self.import(client, &summary, &bar).await {
+                    Err(error) if is_of_the_store(&error) => return Err(error),
+                    Err(error) => Row::refused(&summary, &error),
+                    Ok(row) => row,
+                },
+                Err(error) => Row::unknown(client, &error),
             });
         }
         bar.finish_and_clear();

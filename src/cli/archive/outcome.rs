@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::directory::ClientSummary;
 use crate::cli::output::{Table, print, print_json};
+use crate::model::ClientId;
 use crate::store::archive::ArchiveError;
 
 /// What came of one client.
@@ -13,7 +14,7 @@ use crate::store::archive::ArchiveError;
 pub(super) struct Row {
     pub client: String,
     pub outcome: Outcome,
-    /// Nothing of the books is known where something was discarded.
+    /// Nothing of the books is known where something was discarded, or the archive does not say.
     #[serde(flatten)]
     pub books: Option<BooksOf>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,10 +49,10 @@ pub(super) enum Outcome {
     Refused,
 }
 
-/// Prints all rows, as JSON or for people.
-pub(super) fn report(as_json: bool, rows: &[Row]) {
+/// Prints all rows, as JSON or for people, and what lies in the archive that its manifest does not know.
+pub(super) fn report(as_json: bool, rows: &[Row], unknown: &[String]) {
     if as_json {
-        return print_json(&json!({ "clients": rows }));
+        return print_json(&json!({ "clients": rows, "unknown": unknown }));
     }
     let mut table = Table::new(&["client", "outcome", "revision", "records", "expired receipts"], &[2, 3, 4]);
     for row in rows {
@@ -64,6 +65,9 @@ pub(super) fn report(as_json: bool, rows: &[Row]) {
     let mut text = table.text();
     for row in rows {
         text.extend(row.why.iter().map(|why| format!("\nREFUSED: {why}\n")));
+    }
+    if !unknown.is_empty() {
+        text.push_str(&format!("\nnote: not in the manifest, and not looked at: clients/{{{}}}\n", unknown.join(",")));
     }
     print(&text);
 }
@@ -82,6 +86,12 @@ impl Row {
     /// That of one that was not taken.
     pub fn refused(summary: &ClientSummary, error: &ArchiveError) -> Self {
         Self { why: Some(error.to_string()), ..Self::new(summary, Outcome::Refused) }
+    }
+
+    /// That of one of which the archive does not even say what it holds.
+    pub fn unknown(client: &ClientId, error: &ArchiveError) -> Self {
+        let why = Some(error.to_string());
+        Self { client: client.to_string(), outcome: Outcome::Refused, books: None, why }
     }
 }
 

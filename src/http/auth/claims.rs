@@ -1,4 +1,4 @@
-//! What this server reads of a token. Its times, issuer and audience are for the validation.
+//! What this server reads of a token. Its times and audience are for the validation.
 
 use bson::oid::ObjectId;
 use serde::Deserialize;
@@ -14,9 +14,11 @@ pub(super) struct Claims {
     client_id: String,
     #[serde(default)]
     device_session_id: Lenient,
+    #[serde(default)]
+    iss: Lenient,
 }
 
-/// A text, or whatever a server that looks up no sessions need not mind.
+/// A text, or whatever a server that looks up no sessions, or asks for no issuer, need not mind.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Lenient {
@@ -31,6 +33,11 @@ impl Default for Lenient {
 }
 
 impl Claims {
+    /// Whether they name one issuer. A list is none (RFC 7519, 4.1.1), even one with the right issuer in it.
+    pub fn has_one_issuer(&self) -> bool {
+        matches!(self.iss, Lenient::Text(_))
+    }
+
     /// Who is calling, if the claims of a verified token say so.
     pub fn caller(&self) -> Option<Caller> {
         let session = match &self.device_session_id {

@@ -135,6 +135,10 @@ impl Key {
             ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm => Wrong::Key,
             _ => Wrong::Token,
         })?;
+        // The validation takes lists of issuers too.
+        if self.validation.iss.is_some() && !data.claims.has_one_issuer() {
+            return Err(Wrong::Token);
+        }
         // No extension is understood here, and one that is critical must be (RFC 7515, 4.1.11).
         data.claims.caller().filter(|_| data.header.crit.is_none()).ok_or(Wrong::Token)
     }

@@ -53,7 +53,7 @@ impl Holding {
             if count(store) != count(archive) {
                 differences.push(format!("{part} {} where the archive has {}", count(store), count(archive)));
             } else if store != archive {
-                differences.push(format!("{part} with other bytes"));
+                differences.push(format!("{part} with other bytes or in another order"));
             }
         }
         (!differences.is_empty()).then(|| differences.join(", "))
@@ -88,7 +88,7 @@ mod tests {
         let (same, accounts) = holding(2, vec![items("Tea"), account]).await;
         assert_eq!((same.difference(&archive), accounts.len()), (None, 1));
         let (other, _) = holding(3, vec![items("Cup"), receipts(vec![rawdoc! {}])]).await;
-        let told = "revision 3 where the archive has 2, items with other bytes, syncreceipts 1 where the archive has 0";
+        let told = "revision 3 where the archive has 2, items with other bytes or in another order, syncreceipts 1 where the archive has 0";
         assert_eq!(other.difference(&archive).unwrap(), told);
     }
 }

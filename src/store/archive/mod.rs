@@ -5,8 +5,10 @@
 
 mod accounts;
 mod holding;
+mod order;
 mod sums;
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -22,6 +24,7 @@ use super::embedded::OpenError;
 use crate::model::{ClientId, Collection, Revision, StoreId};
 pub use accounts::{Account, Accounts};
 pub use holding::Holding;
+pub use order::InOrder;
 pub use sums::{Sum, Sums, Tally, sha256};
 
 /// A store whose clients can be read and written as a whole.
@@ -165,7 +168,7 @@ impl Part {
     }
 
     /// Says what is wrong with a record.
-    pub(super) fn refuse(self, client: &ClientId, record: &RawDocument, why: &str) -> ArchiveError {
+    pub fn refuse(self, client: &ClientId, record: &RawDocument, why: &str) -> ArchiveError {
         let id = record.get("_id").ok().flatten().or_else(|| record.get("key").ok().flatten());
         let id = id.map_or_else(|| "without an id".to_owned(), show_id);
         ArchiveError::Record { client: *client, part: self.name(), id, why: why.to_owned() }
@@ -213,11 +216,15 @@ pub struct Chunk {
     pub records: Vec<RawDocumentBuf>,
 }
 
-/// The records of a client, part after part. After an error nothing comes, and what came is not to be used.
+/// The records of a client, part after part. After an error what came is not to be used. Nothing comes then, but after
+/// [`ArchiveError::Record`] the records that can be read, for whoever looks for what is wrong.
 pub type Chunks = mpsc::Receiver<Result<Chunk, ArchiveError>>;
 
 /// The way into [`Chunks`]; few wait there, so that little is held.
 pub(crate) type ChunkSender = mpsc::Sender<Result<Chunk, ArchiveError>>;
+
+/// What is said of a record whose bytes are no BSON. The decoder's own words would quote it.
+pub(crate) const UNREADABLE: &str = "cannot be decoded";
 
 /// How many chunks wait to be taken.
 const WAITING: usize = 2;
@@ -372,7 +379,7 @@ pub enum ArchiveError {
         why: String,
     },
     /// What the store holds afterwards is not what was written.
-    #[error("client {client}: {part} holds {held} records after the import where {sent} were sent, or other bytes")]
+    #[error("client {client}: {part} {}", not_as_sent(*sent, *held))]
     Differs {
         /// Whose.
         client: ClientId,
@@ -401,6 +408,20 @@ pub enum ArchiveError {
     /// Records did not come to their end: the source failed, as it says itself.
     #[error("{0}")]
     Source(String),
+}
+
+/// How what is held differs from what was sent.
+fn not_as_sent(sent: u64, held: u64) -> String {
+    match held.cmp(&sent) {
+        Ordering::Less => format!(
+            "holds {held} records after the import where {sent} were sent: the others have ids that another shop's \
+             records have"
+        ),
+        Ordering::Equal => format!("holds the {sent} records in another order, or with other bytes, after the import"),
+        Ordering::Greater => format!(
+            "holds {held} records after the import where {sent} were sent: somebody else has written them meanwhile"
+        ),
+    }
 }
 
 /// Gives what is held if it is what was sent.

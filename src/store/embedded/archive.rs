@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bson::RawDocumentBuf;
+use bson::oid::ObjectId;
 use bson::raw::RawDocument;
 use redb::{Database, ReadTransaction, WriteTransaction};
 
 use super::super::StoreError;
 use super::super::archive::{
     Accounts, Archive, ArchiveError, ArchiveId, Books, CHUNK_BYTES, CHUNK_RECORDS, Chunk, ChunkSender, Finding,
-    Incoming, Landed, Part, Source, Sums, Tally, archived_receipt, channel, compare,
+    Incoming, Landed, Part, Source, Sums, Tally, UNREADABLE, archived_receipt, channel, compare,
 };
 use super::file::{BookFile, ReadOnlyFile};
 use super::tables::{Tables, whole};
@@ -136,9 +137,9 @@ fn send_all(transaction: &ReadTransaction, client: &ClientId, sender: &ChunkSend
     for part in Part::ALL {
         let mut filling = Filling { part, records: Vec::new(), bytes: 0, sender };
         if part.is_foreign() {
-            whole::visit_accounts(transaction, client, part, |record| filling.push(record))?;
+            whole::visit_accounts(transaction, client, part, |name, record| filling.push(client, name, record))?;
         } else {
-            tables.visit(client, part, |record| filling.push(&archived(client, part, record)?))?;
+            tables.visit(client, part, |name, record| filling.push(client, name, record))?;
         }
         filling.send()?;
     }
@@ -150,7 +151,7 @@ fn archived<'a>(client: &ClientId, part: Part, record: &'a [u8]) -> Result<Cow<'
     if part != Part::Receipts {
         return Ok(Cow::Borrowed(record));
     }
-    let record = RawDocument::from_bytes(record).map_err(|e| StoreError::Internal(e.to_string()))?;
+    let record = RawDocument::from_bytes(record).map_err(unreadable)?;
     Ok(Cow::Owned(archived_receipt(client, record)?.into_bytes()))
 }
 
@@ -163,11 +164,25 @@ struct Filling<'a> {
 }
 
 impl Filling<'_> {
-    fn push(&mut self, record: &[u8]) -> Result<(), StoreError> {
-        let record = RawDocumentBuf::from_bytes(record.to_vec()).map_err(|e| StoreError::Internal(e.to_string()))?;
+    /// Adds a record, or says that it cannot be read.
+    fn push(&mut self, client: &ClientId, name: &[u8], record: &[u8]) -> Result<(), StoreError> {
+        let decoded = archived(client, self.part, record)
+            .and_then(|record| RawDocumentBuf::from_bytes(record.into_owned()).map_err(unreadable));
+        let Ok(record) = decoded else { return self.send_unreadable(client, name) };
         self.bytes += record.as_bytes().len();
         self.records.push(record);
         if self.bytes >= CHUNK_BYTES || self.records.len() >= CHUNK_RECORDS { self.send() } else { Ok(()) }
+    }
+
+    fn send_unreadable(&mut self, client: &ClientId, name: &[u8]) -> Result<(), StoreError> {
+        self.send()?;
+        let id = match (self.part, <[u8; 12]>::try_from(name)) {
+            (Part::Receipts | Part::LocalIds, _) | (_, Err(_)) => String::from_utf8_lossy(name).into_owned(),
+            (_, Ok(id)) => ObjectId::from_bytes(id).to_hex(),
+        };
+        let why = UNREADABLE.to_owned();
+        let error = ArchiveError::Record { client: *client, part: self.part.name(), id, why };
+        self.sender.blocking_send(Err(error)).map_err(|_| gone())
     }
 
     fn send(&mut self) -> Result<(), StoreError> {
@@ -176,9 +191,16 @@ impl Filling<'_> {
         }
         self.bytes = 0;
         let chunk = Chunk { part: self.part, records: std::mem::take(&mut self.records) };
-        let gone = |_| StoreError::Unavailable("nobody takes the records any more".to_owned());
-        self.sender.blocking_send(Ok(chunk)).map_err(gone)
+        self.sender.blocking_send(Ok(chunk)).map_err(|_| gone())
     }
+}
+
+fn gone() -> StoreError {
+    StoreError::Unavailable("nobody takes the records any more".to_owned())
+}
+
+fn unreadable(error: bson::error::Error) -> StoreError {
+    StoreError::Internal(error.to_string())
 }
 
 /// Writes a client in one transaction: killed at any moment, the file holds all of it or nothing.
@@ -237,7 +259,7 @@ fn put_accounts(transaction: &WriteTransaction, client: &ClientId, accounts: &Ac
     for account in accounts.iter() {
         let (part, record) = (account.part, &*account.record);
         part.check(client, record)?;
-        refuse_strange_id(part, client, record)?;
+        refuse_unkept(part, client, record)?;
         match whole::account(transaction, client, part, record)? {
             None => whole::put_account(transaction, client, part, record)?,
             Some(held) if account.is(&held) => {}
@@ -255,27 +277,31 @@ fn put_books(transaction: &WriteTransaction, incoming: &mut Incoming) -> Result<
         tally.add(&chunk);
         for record in chunk.records {
             chunk.part.check(&client, &record)?;
-            if chunk.part != Part::Receipts {
-                refuse_strange_id(chunk.part, &client, &record)?;
-            }
+            refuse_unkept(chunk.part, &client, &record)?;
             tables.put(&client, chunk.part, record)?;
         }
     }
     Ok(tally.finish())
 }
 
-fn refuse_strange_id(part: Part, client: &ClientId, record: &RawDocument) -> Result<(), ArchiveError> {
-    match record.get_object_id("_id") {
-        Ok(_) => Ok(()),
-        Err(_) => Err(part.refuse(client, record, "has an _id that the embedded engine cannot keep")),
-    }
+/// Refuses a record without what it is to be found by.
+fn refuse_unkept(part: Part, client: &ClientId, record: &RawDocument) -> Result<(), ArchiveError> {
+    let why = match part {
+        Part::Receipts if record.get_str("key").is_err() => "has no key",
+        Part::Receipts if record.get_datetime("createdAt").is_err() => "does not say when it was made",
+        Part::Receipts => return Ok(()),
+        Part::LocalIds if record.get_str("localId").is_err() => "has no local id",
+        _ if record.get_object_id("_id").is_err() => "has an _id that the embedded engine cannot keep",
+        _ => return Ok(()),
+    };
+    Err(part.refuse(client, record, why))
 }
 
 /// The books as they are in the transaction.
 fn held(transaction: &WriteTransaction, client: &ClientId) -> Result<Sums, StoreError> {
     let (mut tally, tables) = (Tally::default(), Tables::open(transaction)?);
     for part in Part::BOOKS {
-        tables.visit(client, part, |record| {
+        tables.visit(client, part, |_, record| {
             tally.add_record(part, &archived(client, part, record)?);
             Ok(())
         })?;

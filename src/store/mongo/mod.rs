@@ -35,7 +35,7 @@ use async_trait::async_trait;
 use tokio::time::timeout;
 
 pub use archive::{MongoArchive, Pending};
-pub use options::{MongoOptions, check_url, shown_url};
+pub use options::{MongoOptions, check_database_name, check_url, shown_url};
 
 use super::cache::{Commit, DatasetCache, Known};
 use super::client_queue::{ClientQueue, Gate};

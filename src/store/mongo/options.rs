@@ -5,7 +5,7 @@ use std::fs::File;
 use std::time::Duration;
 
 use mongodb::error::ErrorKind;
-use mongodb::options::{ClientOptions, ConnectionString, ReadPreference, SelectionCriteria, Tls};
+use mongodb::options::{ClientOptions, ConnectionString, HostInfo, ReadPreference, SelectionCriteria, Tls};
 
 use crate::store::{DatasetMemory, StoreError};
 
@@ -33,12 +33,28 @@ pub struct MongoOptions {
 /// One sentence that says what is wrong. It never holds the user's name or password.
 pub fn check_url(url: &str) -> Result<(), String> {
     if let Ok(parsed) = ConnectionString::parse(url) {
+        parsed.default_database.as_deref().map_or(Ok(()), check_database_name)?;
         return check_files(parsed.tls);
     }
     // The driver's texts may quote the URL, so it is asked about one that holds no credentials.
     match ConnectionString::parse(hide_credentials(url)).map_err(|e| *e.kind) {
         Err(ErrorKind::InvalidArgument { message, .. }) => Err(message),
         _ => Err("special characters in its user name and password must be percent-encoded".to_owned()),
+    }
+}
+
+/// Checks the name of a database by what MongoDB refuses on any of its platforms (its manual, "Naming Restrictions").
+///
+/// # Errors
+/// One sentence that says what is wrong.
+pub fn check_database_name(name: &str) -> Result<(), String> {
+    const LONGEST: usize = 63;
+    match name.chars().find(|character| "/\\. \"$*<>:|?\0".contains(*character)) {
+        Some(wrong) => Err(format!("the name of a database must not hold {wrong:?}")),
+        None if name.is_empty() || name.len() > LONGEST => {
+            Err(format!("the name of a database must have 1 to {LONGEST} bytes"))
+        }
+        None => Ok(()),
     }
 }
 
@@ -54,6 +70,15 @@ fn check_files(tls: Option<Tls>) -> Result<(), String> {
 }
 
 impl MongoOptions {
+    /// Which database it is, and of which hosts, without credentials.
+    pub fn place(&self) -> String {
+        let (name, hosts) = match ConnectionString::parse(&self.url) {
+            Ok(ConnectionString { default_database, host_info, .. }) => (default_database, hosts(host_info)),
+            Err(_) => (None, "an unknown host".to_owned()),
+        };
+        format!("the database {} of {hosts}", name.as_ref().unwrap_or(&self.database))
+    }
+
     /// The driver's options: those of the URL, and ours where the URL is silent.
     pub(super) async fn client_options(&self) -> Result<ClientOptions, StoreError> {
         check_url(&self.url).map_err(StoreError::Unusable)?;
@@ -91,6 +116,14 @@ impl fmt::Debug for MongoOptions {
 pub fn shown_url(url: &str) -> Option<String> {
     ConnectionString::parse(url).ok()?;
     Some(without_options(&hide_credentials(url)).to_owned())
+}
+
+fn hosts(info: HostInfo) -> String {
+    match info {
+        HostInfo::HostIdentifiers(hosts) => hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        HostInfo::DnsRecord(name) => name,
+        _ => "an unknown host".to_owned(),
+    }
 }
 
 fn without_options(url: &str) -> &str {
@@ -132,6 +165,22 @@ mod tests {
         for url in ["mongodb://user:s3cret@localhost/db?replicaSet=rs0", "mongodb://localhost", "mongodb://a:1,b:2/db"]
         {
             assert_eq!(check_url(url), Ok(()), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_database_is_named_as_mongodb_allows() {
+        let long = "a".repeat(64);
+        for bad in
+            ["", "a/b", "a\\b", "a.b", "a b", "a\"b", "a$b", "a*b", "a<b", "a>b", "a:b", "a|b", "a?b", "a\0b", &long]
+        {
+            check_database_name(bad).expect_err(bad);
+        }
+        for good in ["vivekaDB", "a-b_c", "äöü", &long[1..]] {
+            assert_eq!(check_database_name(good), Ok(()), "{good}");
+        }
+        for url in ["mongodb://localhost/a%7Cb", "mongodb://localhost/a.b", &format!("mongodb://localhost/{long}")] {
+            check_url(url).expect_err(url);
         }
     }
 

@@ -99,6 +99,8 @@ fn issuer_and_audience_are_required_once_they_are_set() {
         json!({"iss": "https://id.example/", "aud": "syncs"}),
         json!({"iss": "https://id.example/", "aud": []}),
         json!({"iss": 1, "aud": "sync"}),
+        json!({"iss": ["https://id.example/"], "aud": "sync"}),
+        json!({"iss": ["https://evil.example/", "https://id.example/"], "aud": "sync"}),
     ] {
         assert_eq!(shown(claims.clone()), 401, "{claims}");
     }

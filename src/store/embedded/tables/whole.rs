@@ -42,17 +42,17 @@ pub(in super::super) fn set_imported(
     Ok(())
 }
 
-/// Shows a client's records of the login service, in the order of their ids.
+/// Shows a client's records of the login service under their ids, in the order of these.
 pub(in super::super) fn visit_accounts<T: Open>(
     transaction: T,
     client: &ClientId,
     part: Part,
-    mut visit: impl FnMut(&[u8]) -> Result<(), StoreError>,
+    visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     match transaction.open(ACCOUNTS) {
         // In a file of a version that kept none.
         Err(TableError::TableDoesNotExist(_)) => Ok(()),
-        table => visit_prefix(&table.map_err(failed)?, &account_prefix(client, part), |_, record| visit(record)),
+        table => visit_prefix(&table.map_err(failed)?, &account_prefix(client, part), visit),
     }
 }
 
@@ -125,21 +125,21 @@ impl<T: Open> Tables<T> {
             || self.clients.get(&client[..]).map_err(failed)?.is_some_and(|counters| counters.value().0 != 0))
     }
 
-    /// Shows each record of one part that is in these tables, in the part's order.
+    /// Shows each record of one part that is in these tables, in the part's order, under the name that its key gives it.
     pub fn visit(
         &self,
         client: &ClientId,
         part: Part,
-        mut visit: impl FnMut(&[u8]) -> Result<(), StoreError>,
+        visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let client_key = client_key(client);
         match part {
             Part::Data(collection) => {
                 let prefix = [&client_key[..], &[collection as u8]].concat();
-                visit_prefix(&self.records, &prefix, |_, record| visit(record))
+                visit_prefix(&self.records, &prefix, visit)
             }
-            Part::Receipts => visit_prefix(&self.receipts, &client_key, |_, record| visit(record)),
-            Part::LocalIds => visit_prefix(&self.local_ids, &client_key, |_, record| visit(record)),
+            Part::Receipts => visit_prefix(&self.receipts, &client_key, visit),
+            Part::LocalIds => visit_prefix(&self.local_ids, &client_key, visit),
             Part::Account | Part::Sessions => Ok(()),
         }
     }
@@ -155,7 +155,7 @@ impl<T: Open> Tables<T> {
 
     fn numbers_out_of_step(&self, client: &ClientId) -> Result<Vec<Finding>, StoreError> {
         let mut findings = Vec::new();
-        self.visit(client, Part::Data(Collection::Invoices), |record| {
+        self.visit(client, Part::Data(Collection::Invoices), |_, record| {
             let record = raw(record)?;
             let Ok(number) = record.get_str("invoiceNumber") else { return Ok(()) };
             if self.numbers.get(&super::number_key(client, number)[..]).map_err(failed)?.is_none() {
@@ -169,7 +169,7 @@ impl<T: Open> Tables<T> {
 
     fn purchases_out_of_step(&self, client: &ClientId) -> Result<Vec<Finding>, StoreError> {
         let (mut findings, mut invoices) = (Vec::new(), HashSet::new());
-        self.visit(client, Part::Data(Collection::PurchaseHistories), |record| {
+        self.visit(client, Part::Data(Collection::PurchaseHistories), |_, record| {
             let record = raw(record)?;
             let Ok(invoice) = record.get_object_id("invoiceId") else { return Ok(()) };
             invoices.insert(invoice);
@@ -247,7 +247,7 @@ impl<T: Open> Tables<T> {
     fn unlogged(&self, client: &ClientId, log: &Log) -> Result<Vec<Finding>, StoreError> {
         let mut findings = Vec::new();
         for collection in Collection::ALL {
-            self.visit(client, Part::Data(collection), |record| {
+            self.visit(client, Part::Data(collection), |_, record| {
                 let record = raw(record)?;
                 let (Ok(revision), Ok(id)) = (record.get_i64("revision"), record.get_object_id("_id")) else {
                     return Ok(());

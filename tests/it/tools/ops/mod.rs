@@ -4,6 +4,7 @@ mod accounts;
 mod again;
 mod care;
 mod check;
+mod damaged;
 mod forged;
 mod interrupted;
 mod leftovers;

@@ -1,6 +1,9 @@
 //! Configuration, health, completions and manual pages, and that each command explains itself.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -100,6 +103,76 @@ fn completions_know_every_command() {
         for command in COMMANDS {
             assert!(text.contains(command), "{shell}: {command}");
         }
+    }
+}
+
+/// What bash offers for the last of these words.
+fn offered_by_bash(words: &[&str]) -> Vec<String> {
+    const ASK: &str = r#"source <("$0" completions bash); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+        _viveka__sync "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+        printf '%s\n' "${COMPREPLY[@]}""#;
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "-c", ASK, env!("CARGO_BIN_EXE_viveka-sync"), "viveka-sync"]).args(words);
+    run(bash).expect_ok().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_behind_a_command() {
+    assert_eq!(offered_by_bash(&["exp"]), ["export"]);
+    assert_eq!(offered_by_bash(&["export", "--en"]), ["--encoding"]);
+    assert_eq!(offered_by_bash(&["export", "--encoding", ""]), ["bson", "jsonl"]);
+    assert!(offered_by_bash(&["completions", ""]).contains(&"fish".to_owned()));
+}
+
+#[test]
+fn a_directory_that_is_named_beside_a_database_is_refused() {
+    let url = ("MONGO_URL", "mongodb://127.0.0.1:1/shop");
+    for command in [&["serve"][..], &[], &["check"], &["export", "/nowhere"], &["import", "/nowhere"], &["config"]] {
+        let ran = run(program(&[command, &["--data-dir", "/nowhere"]].concat(), &[url]));
+        assert_eq!(
+            (ran.code, ran.output.as_str(), ran.error.lines().count()),
+            (2, "", 1),
+            "{command:?}: {}",
+            ran.error
+        );
+        assert!(
+            ran.error.contains("--data-dir names a directory, and the environment variable MONGO_URL"),
+            "{}",
+            ran.error
+        );
+    }
+    let flags = ["config", "--data-dir", "/nowhere", "--mongo-url", url.1];
+    assert!(run(program(&flags, &[])).refusal().contains("--mongo-url a database"));
+    // Images and compose files set both variables, and one that is set to nothing is not set.
+    let secret = ("JWT_SECRET", "keep-this-secret-keep-this-secret");
+    run(program(&["config"], &[url, secret, ("DATA_DIR", "/nowhere")])).expect_ok();
+    run(program(&["config", "--data-dir", "/nowhere"], &[("MONGO_URL", "")])).expect_ok();
+}
+
+#[test]
+fn a_variable_that_is_set_to_nothing_is_not_set() {
+    let settings = run(program(&["config", "--json"], &[])).expect_json();
+    let names: Vec<_> = settings.as_array().unwrap().iter().map(|setting| setting["name"].as_str().unwrap()).collect();
+    let empty: Vec<_> = names.iter().map(|name| (*name, "")).collect();
+    assert_eq!(run(program(&["config", "--json"], &empty)).expect_json(), settings);
+}
+
+#[test]
+fn a_server_of_another_kind_is_not_well() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    for body in ["<html>welcome</html>", r#"{"status":"ok"}"#, "[]"] {
+        let listener = listener.try_clone().unwrap();
+        let answering = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = [0; 4096];
+            assert!(stream.read(&mut asked).unwrap() > 0);
+            write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+                .unwrap();
+        });
+        let said = run(program(&["health", "--url", &url], &[])).expect_findings();
+        assert!(said.contains("not as a viveka-sync server"), "{said}");
+        answering.join().unwrap();
     }
 }
 
