@@ -80,6 +80,21 @@ pub trait Archive: Send + Sync {
     /// # Errors
     /// [`ArchiveError`].
     async fn findings_of(&self, client: &ClientId) -> Result<Vec<Finding>, ArchiveError>;
+
+    /// In what state the record is that counts a client's commits and invoices.
+    ///
+    /// # Errors
+    /// [`ArchiveError`].
+    async fn counters(&self, client: &ClientId) -> Result<Counters, ArchiveError>;
+
+    /// Where the bytes of the store are not those that were written, by its own checksums. Reads all of it. A database
+    /// server looks after its own.
+    ///
+    /// # Errors
+    /// [`ArchiveError`].
+    async fn damage(&self) -> Result<Vec<Finding>, ArchiveError> {
+        Ok(Vec::new())
+    }
 }
 
 /// Which store something comes from.
@@ -204,6 +219,17 @@ impl Default for Head {
     }
 }
 
+/// In what state the record is that counts a client's commits and invoices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Counters {
+    /// It says what [`Head`] says.
+    Kept,
+    /// It is not there, so the client is taken for one that has never committed.
+    Missing,
+    /// It cannot be counted on, for the reasons given, so no batch can be committed.
+    Unfit(Vec<String>),
+}
+
 /// Some records of one part.
 #[derive(Debug)]
 pub struct Chunk {
@@ -213,11 +239,15 @@ pub struct Chunk {
     pub records: Vec<RawDocumentBuf>,
 }
 
-/// The records of a client, part after part. After an error nothing comes, and what came is not to be used.
+/// The records of a client, part after part. After an error what came is not to be used. Nothing comes then, but after
+/// [`ArchiveError::Record`] the records that can be read, for whoever looks for what is wrong.
 pub type Chunks = mpsc::Receiver<Result<Chunk, ArchiveError>>;
 
 /// The way into [`Chunks`]; few wait there, so that little is held.
 pub(crate) type ChunkSender = mpsc::Sender<Result<Chunk, ArchiveError>>;
+
+/// What is said of a record whose bytes are no BSON. The decoder's own words would quote it.
+pub(crate) const UNREADABLE: &str = "cannot be decoded";
 
 /// How many chunks wait to be taken.
 const WAITING: usize = 2;

@@ -2,20 +2,22 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bson::RawDocumentBuf;
+use bson::oid::ObjectId;
 use bson::raw::RawDocument;
 use redb::{Database, ReadTransaction, WriteTransaction};
+use tokio::runtime::Handle;
 
 use super::super::StoreError;
 use super::super::archive::{
-    Accounts, Archive, ArchiveError, ArchiveId, Books, CHUNK_BYTES, CHUNK_RECORDS, Chunk, ChunkSender, Finding,
-    Incoming, Landed, Part, Source, Sums, Tally, archived_receipt, channel, compare,
+    Accounts, Archive, ArchiveError, ArchiveId, Books, CHUNK_BYTES, CHUNK_RECORDS, Chunk, ChunkSender, Counters,
+    Finding, Incoming, Landed, Part, Severity, Source, Sums, Tally, UNREADABLE, archived_receipt, channel, compare,
 };
-use super::file::{BookFile, ReadOnlyFile};
+use super::file::{self, BookFile, ReadOnlyFile};
 use super::tables::{Tables, whole};
 use super::{OpenError, failed};
 use crate::clock;
@@ -23,6 +25,7 @@ use crate::model::{ClientId, Lineage, StoreId};
 
 /// The file of all books, in the hands of an operator's command. Servers are kept away as long as it is open.
 pub struct EmbeddedArchive {
+    directory: PathBuf,
     file: Arc<Access>,
     store: Option<StoreId>,
 }
@@ -44,7 +47,7 @@ impl EmbeddedArchive {
         let file = ReadOnlyFile::open(directory)?;
         let store =
             super::tables::store_id(&file.begin_read()?).map_err(|e| OpenError::Database(directory.to_owned(), e))?;
-        Ok(Self { file: Arc::new(Access::Read(file)), store: Some(store) })
+        Ok(Self { directory: directory.to_owned(), file: Arc::new(Access::Read(file)), store: Some(store) })
     }
 
     /// Opens the file in a directory to be written, and makes both if they are not there.
@@ -53,7 +56,7 @@ impl EmbeddedArchive {
     /// [`ArchiveError`], in particular if a server has it open.
     pub fn open_to_write(directory: &Path) -> Result<Self, ArchiveError> {
         let (file, store) = BookFile::open(directory)?;
-        Ok(Self { file: Arc::new(Access::Write(file)), store: Some(store) })
+        Ok(Self { directory: directory.to_owned(), file: Arc::new(Access::Write(file)), store: Some(store) })
     }
 
     async fn read_with<T: Send + 'static>(
@@ -91,13 +94,14 @@ impl Archive for EmbeddedArchive {
             let transaction = file.begin_read()?;
             let head = Tables::open(&transaction)?.head(&client)?;
             let (sender, records) = channel();
-            std::thread::spawn(move || {
-                if let Err(error) = send_all(&transaction, &client, &sender) {
-                    // Nobody to tell is nobody to care.
-                    let _ = sender.blocking_send(Err(error.into()));
-                }
+            Handle::current().spawn(async move {
                 // The file stays open until all is read.
-                drop(file);
+                let all = (sender.clone(), file);
+                let sent = blocking(move || Ok(send_all(&transaction, &client, &all.0)?)).await;
+                // Records that merely cease to come would pass for all of them. Nobody to tell is nobody to care.
+                if let Err(error) = sent {
+                    let _ = sender.send(Err(error)).await;
+                }
             });
             Ok(Books { head, records })
         })
@@ -128,6 +132,26 @@ impl Archive for EmbeddedArchive {
         let client = *client;
         self.read_with(move |transaction| Tables::open(transaction)?.findings_of(&client)).await
     }
+
+    async fn counters(&self, client: &ClientId) -> Result<Counters, ArchiveError> {
+        let client = *client;
+        self.read_with(move |transaction| Tables::open(transaction)?.counters(&client)).await
+    }
+
+    async fn damage(&self) -> Result<Vec<Finding>, ArchiveError> {
+        let directory = self.directory.clone();
+        // Pages that are not what they seem may also let redb stumble, which is a finding and no failure.
+        let is_intact = tokio::task::spawn_blocking(move || file::is_intact(&directory)).await.unwrap_or(Ok(false))?;
+        if is_intact {
+            return Ok(Vec::new());
+        }
+        let why = format!(
+            "{} is damaged: what is in it is not what was written, by its own checksums; keep it, look after the disk, \
+             and restore a backup",
+            file::path(&self.directory).display()
+        );
+        Ok(vec![Finding::of_the_store(Severity::Problem, None, why)])
+    }
 }
 
 /// Sends everything of a client, some at a time, until it is all or nobody takes it any more.
@@ -136,9 +160,9 @@ fn send_all(transaction: &ReadTransaction, client: &ClientId, sender: &ChunkSend
     for part in Part::ALL {
         let mut filling = Filling { part, records: Vec::new(), bytes: 0, sender };
         if part.is_foreign() {
-            whole::visit_accounts(transaction, client, part, |record| filling.push(record))?;
+            whole::visit_accounts(transaction, client, part, |name, record| filling.push(client, name, record))?;
         } else {
-            tables.visit(client, part, |record| filling.push(&archived(client, part, record)?))?;
+            tables.visit(client, part, |name, record| filling.push(client, name, record))?;
         }
         filling.send()?;
     }
@@ -150,7 +174,7 @@ fn archived<'a>(client: &ClientId, part: Part, record: &'a [u8]) -> Result<Cow<'
     if part != Part::Receipts {
         return Ok(Cow::Borrowed(record));
     }
-    let record = RawDocument::from_bytes(record).map_err(|e| StoreError::Internal(e.to_string()))?;
+    let record = RawDocument::from_bytes(record).map_err(unreadable)?;
     Ok(Cow::Owned(archived_receipt(client, record)?.into_bytes()))
 }
 
@@ -163,11 +187,25 @@ struct Filling<'a> {
 }
 
 impl Filling<'_> {
-    fn push(&mut self, record: &[u8]) -> Result<(), StoreError> {
-        let record = RawDocumentBuf::from_bytes(record.to_vec()).map_err(|e| StoreError::Internal(e.to_string()))?;
+    /// Adds a record, or says that it cannot be read.
+    fn push(&mut self, client: &ClientId, name: &[u8], record: &[u8]) -> Result<(), StoreError> {
+        let decoded = archived(client, self.part, record)
+            .and_then(|record| RawDocumentBuf::from_bytes(record.into_owned()).map_err(unreadable));
+        let Ok(record) = decoded else { return self.send_unreadable(client, name) };
         self.bytes += record.as_bytes().len();
         self.records.push(record);
         if self.bytes >= CHUNK_BYTES || self.records.len() >= CHUNK_RECORDS { self.send() } else { Ok(()) }
+    }
+
+    fn send_unreadable(&mut self, client: &ClientId, name: &[u8]) -> Result<(), StoreError> {
+        self.send()?;
+        let id = match (self.part, <[u8; 12]>::try_from(name)) {
+            (Part::Receipts | Part::LocalIds, _) | (_, Err(_)) => String::from_utf8_lossy(name).into_owned(),
+            (_, Ok(id)) => ObjectId::from_bytes(id).to_hex(),
+        };
+        let why = UNREADABLE.to_owned();
+        let error = ArchiveError::Record { client: *client, part: self.part.name(), id, why };
+        self.sender.blocking_send(Err(error)).map_err(|_| gone())
     }
 
     fn send(&mut self) -> Result<(), StoreError> {
@@ -176,9 +214,16 @@ impl Filling<'_> {
         }
         self.bytes = 0;
         let chunk = Chunk { part: self.part, records: std::mem::take(&mut self.records) };
-        let gone = |_| StoreError::Unavailable("nobody takes the records any more".to_owned());
-        self.sender.blocking_send(Ok(chunk)).map_err(gone)
+        self.sender.blocking_send(Ok(chunk)).map_err(|_| gone())
     }
+}
+
+fn gone() -> StoreError {
+    StoreError::Unavailable("nobody takes the records any more".to_owned())
+}
+
+fn unreadable(error: bson::error::Error) -> StoreError {
+    StoreError::Internal(error.to_string())
 }
 
 /// Writes a client in one transaction: killed at any moment, the file holds all of it or nothing.
@@ -275,7 +320,7 @@ fn refuse_strange_id(part: Part, client: &ClientId, record: &RawDocument) -> Res
 fn held(transaction: &WriteTransaction, client: &ClientId) -> Result<Sums, StoreError> {
     let (mut tally, tables) = (Tally::default(), Tables::open(transaction)?);
     for part in Part::BOOKS {
-        tables.visit(client, part, |record| {
+        tables.visit(client, part, |_, record| {
             tally.add_record(part, &archived(client, part, record)?);
             Ok(())
         })?;
