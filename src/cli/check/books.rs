@@ -135,7 +135,7 @@ impl Audit {
         let collection = Collection::ALL.into_iter().find(|collection| collection.name() == part);
         let key = id.as_deref().and_then(|id| ObjectId::parse_str(id).ok());
         self.ids.extend(collection.zip(key).map(|key| (key, Origin::Unknown)));
-        self.find(Severity::Problem, part, id, format!("it {UNREADABLE}, so the client's data cannot be sent"));
+        self.find(Severity::Problem, part, id, format!("it {UNREADABLE}, so requests that need it fail"));
     }
 
     /// All that was found, and how many records there were. `counters` are as they were when all was read, or later.

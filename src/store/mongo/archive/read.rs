@@ -187,7 +187,8 @@ async fn pass_on(client: &ClientId, part: Part, batch: &RawBatch, sender: &Chunk
         let decoded = if part == Part::Receipts { archived_receipt(client, record) } else { Ok(record.to_owned()) };
         let Ok(record) = decoded else {
             let before = Chunk { part, records: std::mem::take(&mut records) };
-            let error = part.refuse(client, record, UNREADABLE);
+            let id = record.get_str("key").unwrap_or("without a key").to_owned();
+            let error = ArchiveError::Record { client: *client, part: part.name(), id, why: UNREADABLE.to_owned() };
             if sender.send(Ok(before)).await.is_err() || sender.send(Err(error)).await.is_err() {
                 return Ok(false);
             }

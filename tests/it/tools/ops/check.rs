@@ -939,12 +939,14 @@ fn a_record_with_a_text_that_is_none_is_told_and_the_others_are_checked() {
         let db = database_at(&setup).await;
         let record = spoilt(rawdoc! { "_id": item, "clientId": id, "name": "spoil" });
         db.collection::<RawDocumentBuf>("items").insert_one(record).await.unwrap();
-        let record = spoilt(rawdoc! { "_id": 7, "clientId": id, "key": "bad", "fingerprint": "spoil" });
+        let record = spoilt(
+            rawdoc! { "_id": {"clientId": id, "key": "bad"}, "clientId": id, "key": "bad", "fingerprint": "spoil" },
+        );
         db.collection::<RawDocumentBuf>("syncreceipts").insert_one(record).await.unwrap();
     });
     let told = run(on(Engine::ReplicaSet, &setup, &["check"])).expect_findings();
     assert!(told.contains(&format!("PROBLEM  client {client} items {item}: it cannot be decoded")), "{told}");
-    assert!(told.contains(&format!("PROBLEM  client {client} syncreceipts 7: it cannot be decoded")), "{told}");
+    assert!(told.contains(&format!("PROBLEM  client {client} syncreceipts bad: it cannot be decoded")), "{told}");
     assert_eq!(told.matches("PROBLEM").count(), 2, "{told}");
 }
 
