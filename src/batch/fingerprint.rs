@@ -25,6 +25,11 @@ impl Fingerprint {
         }
         Self(hex(&canonical.finish()))
     }
+
+    /// Whether it has the form of one: a stored one may be anything, and then no payload has it.
+    pub fn is_well_formed(&self) -> bool {
+        self.0.len() == 64 && self.0.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    }
 }
 
 /// The members of a body that are no part of its payload.

@@ -4,14 +4,18 @@
 //! and only then the rules are known to hold of it. What is odd about others is a note. One that also carries the
 //! other services' `__v` was made by them and changed here, so a figure that is odd in it may have come with it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use bson::Document;
 use bson::oid::ObjectId;
 use bson::raw::{RawBsonRef, RawDocument};
 
 use super::figures::{self, amount, field};
+use super::report::counted;
+use super::{COUNTERS, receipts, shape};
 use crate::model::{Amount, ClientId, Collection};
-use crate::store::archive::{Chunk, Finding, Head, Part, Severity, show_id};
+use crate::plan::LocalRecord;
+use crate::store::archive::{Chunk, Counters, Finding, Head, Part, Severity, UNREADABLE, show_id};
 
 /// The books of one client while they are read, part after part in the order of [`Part::ALL`].
 pub(super) struct Audit {
@@ -19,11 +23,35 @@ pub(super) struct Audit {
     head: Head,
     findings: Vec<Finding>,
     records: u64,
-    ids: HashSet<(Collection, ObjectId)>,
+    /// The records that are there.
+    ids: HashMap<(Collection, ObjectId), Origin>,
     /// The local ids that records carry, until the registry has named them.
     local_ids: HashMap<(Collection, ObjectId), Local>,
     invoices: HashMap<ObjectId, Invoice>,
     numbers: HashMap<String, u32>,
+    /// The keys of the receipts of batches that wrote something, by the revision that they took.
+    commits: HashMap<i64, String>,
+    beyond: Beyond,
+}
+
+/// Who wrote a record last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// This program: it carries a revision.
+    Here,
+    /// Other services alone.
+    Elsewhere,
+    /// It cannot be read.
+    Unknown,
+}
+
+/// What is of later commits than the client is at.
+#[derive(Default)]
+struct Beyond {
+    count: u64,
+    last: i64,
+    /// Where the first one is.
+    first: Option<(&'static str, Option<String>)>,
 }
 
 /// A local id as its record has it.
@@ -66,23 +94,27 @@ struct Histories {
 impl Audit {
     /// Nothing was read yet.
     pub fn new(client: ClientId, head: Head) -> Self {
-        let mut audit = Self {
+        Self {
             client,
             head,
             findings: Vec::new(),
             records: 0,
-            ids: HashSet::new(),
+            ids: HashMap::new(),
             local_ids: HashMap::new(),
             invoices: HashMap::new(),
             numbers: HashMap::new(),
-        };
-        audit.check_head();
-        audit
+            commits: HashMap::new(),
+            beyond: Beyond::default(),
+        }
     }
 
     /// Takes in the next records.
     pub fn take(&mut self, chunk: &Chunk) {
         for record in &chunk.records {
+            if Document::try_from(&**record).is_err() {
+                self.take_unreadable(chunk.part.name(), name(record));
+                continue;
+            }
             self.records += 1;
             if chunk.part.check(&self.client, record).is_err() {
                 let why = "it is kept with this client, and says that it is another's".to_owned();
@@ -97,8 +129,18 @@ impl Audit {
         }
     }
 
-    /// All that was found, and how many records there were.
-    pub fn finish(mut self) -> (Vec<Finding>, u64) {
+    /// Takes in that there is a record which cannot be read.
+    pub fn take_unreadable(&mut self, part: &'static str, id: Option<String>) {
+        self.records += 1;
+        let collection = Collection::ALL.into_iter().find(|collection| collection.name() == part);
+        let key = id.as_deref().and_then(|id| ObjectId::parse_str(id).ok());
+        self.ids.extend(collection.zip(key).map(|key| (key, Origin::Unknown)));
+        self.find(Severity::Problem, part, id, format!("it {UNREADABLE}, so requests that need it fail"));
+    }
+
+    /// All that was found, and how many records there were. `counters` are as they were when all was read, or later.
+    pub fn finish(mut self, counters: &Counters) -> (Vec<Finding>, u64) {
+        self.check_counters(counters);
         for (id, invoice) in std::mem::take(&mut self.invoices) {
             self.check_invoice(id, &invoice);
         }
@@ -119,6 +161,33 @@ impl Audit {
         self.findings.push(Finding::of(severity, &self.client, collection, id, why));
     }
 
+    /// What is of later commits than the client is at has one cause, so it is told once.
+    fn check_counters(&mut self, counters: &Counters) {
+        let Beyond { count, last, first } = std::mem::take(&mut self.beyond);
+        let revision = self.head.revision.0;
+        let records = counted(count, "record");
+        let why = match (counters, count) {
+            (Counters::Kept, _) => {
+                self.check_head();
+                match (count, first) {
+                    (0, _) => return,
+                    (1, Some((collection, id))) => {
+                        let why = format!("its revision is {last}, and the client is at revision {revision}");
+                        return self.find(Severity::Problem, collection, id, why);
+                    }
+                    _ => format!("its revision is {revision}, and {records} are of later commits, up to {last}"),
+                }
+            }
+            (Counters::Missing, 0) => return,
+            (Counters::Missing, _) => format!("it is missing, and {records} are of commits up to {last}"),
+            (Counters::Unfit(reasons), 0) => format!("{}, so no batch is committed", reasons.join(" and ")),
+            (Counters::Unfit(reasons), _) => {
+                format!("{}, so no batch is committed; {records} are of commits up to {last}", reasons.join(" and "))
+            }
+        };
+        self.find(Severity::Problem, COUNTERS, None, why);
+    }
+
     fn check_head(&mut self) {
         let Head { revision, next_invoice } = self.head;
         if revision.0 < 0 {
@@ -133,9 +202,14 @@ impl Audit {
         let revision = self.check_revision(collection.name(), record);
         // What has an id of another kind is no record of ours, and nothing refers to it.
         let Ok(id) = record.get_object_id("_id") else { return };
-        self.ids.insert((collection, id));
+        let is_ours = revision.is_some() || field(record, "revision").is_some();
+        self.ids.insert((collection, id), if is_ours { Origin::Here } else { Origin::Elsewhere });
         let made_here = revision.is_some() && field(record, "__v").is_none();
-        for why in figures::wrong(collection, record) {
+        let mut wrong = figures::wrong(collection, record);
+        if made_here {
+            wrong.extend(shape::wrong(collection, record));
+        }
+        for why in wrong {
             self.find(severity(made_here), collection.name(), Some(id.to_hex()), why);
         }
         if let Ok(local_id) = record.get_str("localId") {
@@ -151,7 +225,7 @@ impl Audit {
     }
 
     /// The revision of a record, if it has one.
-    fn check_revision(&mut self, collection: &str, record: &RawDocument) -> Option<i64> {
+    fn check_revision(&mut self, collection: &'static str, record: &RawDocument) -> Option<i64> {
         let revision = match field(record, "revision")? {
             RawBsonRef::Int64(revision) => revision,
             RawBsonRef::Int32(revision) => revision.into(),
@@ -161,11 +235,19 @@ impl Audit {
                 return None;
             }
         };
-        if !(1..=self.head.revision.0).contains(&revision) {
-            let why = format!("its revision is {revision}, and the client is at revision {}", self.head.revision.0);
-            self.find(Severity::Problem, collection, name(record), why);
+        if revision < 1 {
+            self.find(Severity::Problem, collection, name(record), format!("its revision is {revision}"));
         }
+        self.check_beyond(revision, collection, || name(record));
         Some(revision)
+    }
+
+    fn check_beyond(&mut self, revision: i64, collection: &'static str, name: impl FnOnce() -> Option<String>) {
+        if revision > self.head.revision.0 {
+            self.beyond.count += 1;
+            self.beyond.last = self.beyond.last.max(revision);
+            self.beyond.first.get_or_insert_with(|| (collection, name()));
+        }
     }
 
     fn take_invoice(&mut self, id: ObjectId, revision: Option<i64>, record: &RawDocument) {
@@ -185,7 +267,7 @@ impl Audit {
             *self.numbers.entry(number.to_owned()).or_default() += 1;
         }
         for item in sold(record) {
-            if !self.ids.contains(&(Collection::Items, item)) {
+            if !self.ids.contains_key(&(Collection::Items, item)) {
                 let why = format!("it sells the item {item}, which is not there");
                 self.find(Severity::Note, Collection::Invoices.name(), Some(id.to_hex()), why);
             }
@@ -200,9 +282,8 @@ impl Audit {
         }
         let invoice = record.get_object_id("invoiceId").ok();
         let Some(invoice) = invoice.and_then(|invoice| self.invoices.get_mut(&invoice)) else {
-            let invoice = invoice.map_or_else(|| "none".to_owned(), |invoice| invoice.to_hex());
-            let why = format!("it is paid on the invoice {invoice}, which is not there");
-            return self.find(severity, collection, Some(id.to_hex()), why);
+            let why = self.no_invoice(record).map(|which| format!("it is paid on {which}"));
+            return why.into_iter().for_each(|why| self.find(severity, collection, Some(id.to_hex()), why));
         };
         invoice.payments.add(amount.unwrap_or_default(), revision);
     }
@@ -211,14 +292,23 @@ impl Audit {
         let (ours, collection) = (revision.is_some(), Collection::PurchaseHistories.name());
         let invoice_id = record.get_object_id("invoiceId").ok();
         let Some(invoice) = invoice_id.and_then(|invoice| self.invoices.get_mut(&invoice)) else {
-            let invoice = invoice_id.map_or_else(|| "none".to_owned(), |invoice| invoice.to_hex());
-            let why = format!("it is of the invoice {invoice}, which is not there");
-            return self.find(severity(ours), collection, Some(id.to_hex()), why);
+            let why = self.no_invoice(record).map(|which| format!("it is of {which}"));
+            return why.into_iter().for_each(|why| self.find(severity(ours), collection, Some(id.to_hex()), why));
         };
         invoice.histories.all += 1;
         invoice.histories.ours += u32::from(ours);
         for why in invoice.differences(record) {
             self.find(severity(ours), collection, Some(id.to_hex()), why);
+        }
+    }
+
+    /// Which invoice a record names that is not there. None if it is there, and cannot be read.
+    fn no_invoice(&self, record: &RawDocument) -> Option<String> {
+        match field(record, "invoiceId") {
+            None => Some("no invoice".to_owned()),
+            Some(RawBsonRef::ObjectId(id)) if self.ids.contains_key(&(Collection::Invoices, id)) => None,
+            Some(RawBsonRef::String(id)) => Some(format!("the invoice {id:?}, which is a text and no id")),
+            Some(id) => Some(format!("the invoice {}, which is not there", show_id(id))),
         }
     }
 
@@ -232,21 +322,21 @@ impl Audit {
     fn take_local_id(&mut self, record: &RawDocument) {
         let local_id = record.get_str("localId").unwrap_or_default().to_owned();
         self.check_revision(Part::LocalIds.name(), record);
-        let kind = record.get_str("kind").ok();
-        let kind = kind.and_then(|kind| Collection::ALL.into_iter().find(|collection| collection.name() == kind));
-        let (Some(kind), Ok(id)) = (kind, record.get_object_id("_id")) else {
+        let Ok(LocalRecord { id, kind, .. }) = bson::deserialize_from_slice(record.as_bytes()) else {
             let why = "it does not say what it stands for".to_owned();
             return self.find(Severity::Problem, Part::LocalIds.name(), Some(local_id), why);
         };
         let named = self.local_ids.remove(&(kind, id));
         let why = match named {
-            _ if !self.ids.contains(&(kind, id)) => {
+            _ if self.ids.get(&(kind, id)) == Some(&Origin::Unknown) => return,
+            _ if !self.ids.contains_key(&(kind, id)) => {
                 format!("it stands for {id} of {}, which is not there", kind.name())
             }
             Some(Local { text, .. }) if text != local_id => {
                 format!("it stands for {id} of {}, which says that its localId is {text:?}", kind.name())
             }
-            _ => return,
+            Some(_) => return,
+            None => format!("it stands for {id} of {}, which has no localId", kind.name()),
         };
         self.find(Severity::Problem, Part::LocalIds.name(), Some(local_id), why);
     }
@@ -254,38 +344,34 @@ impl Audit {
     /// All records that a receipt tells of must be there.
     fn take_receipt(&mut self, record: &RawDocument) {
         let key = record.get_str("key").ok().map(str::to_owned);
-        let (Ok(receipt), collection) = (record.get_document("receipt"), Part::Receipts.name()) else {
-            return self.find(Severity::Problem, Part::Receipts.name(), key, "it holds no receipt".to_owned());
+        let collection = Part::Receipts.name();
+        let stored = match receipts::read(record) {
+            Ok(stored) => stored,
+            Err(why) => return self.find(Severity::Problem, collection, key, why),
         };
+        let revision = stored.receipt.revision.0;
         // A receipt alone takes no revision, so a client's first may be of none.
-        let revision = receipt.get_i64("revision").unwrap_or(-1);
-        if !(0..=self.head.revision.0).contains(&revision) {
-            let why = format!("its revision is {revision}, and the client is at revision {}", self.head.revision.0);
+        if revision < 0 {
+            self.find(Severity::Problem, collection, key.clone(), format!("its revision is {revision}"));
+        }
+        self.check_beyond(revision, collection, || key.clone());
+        if receipts::wrote(&stored.receipt.summary)
+            && let Some(other) = self.commits.insert(revision, stored.key.to_string())
+        {
+            let why = format!("it says that its batch took the revision {revision}, and so does that of {other:?}");
             self.find(Severity::Problem, collection, key.clone(), why);
         }
-        for (list, kind) in SYNCED {
-            let ids = receipt.get_document("synced").and_then(|synced| synced.get_array(list));
-            for id in ids.into_iter().flatten().filter_map(|id| id.ok()?.as_object_id()) {
-                if !self.ids.contains(&(kind, id)) {
-                    let why = format!("it tells of {id} of {}, which is not there", kind.name());
-                    self.find(Severity::Problem, collection, key.clone(), why);
-                }
-            }
+        for (kind, id) in receipts::named(&stored.receipt) {
+            let why = match self.ids.get(&(kind, id)) {
+                Some(Origin::Here | Origin::Unknown) => continue,
+                Some(Origin::Elsewhere) => "which carries no revision, so delta answers miss it",
+                None => "which is not there",
+            };
+            let why = format!("it tells of {id} of {}, {why}", kind.name());
+            self.find(Severity::Problem, collection, key.clone(), why);
         }
     }
 }
-
-/// Where a client's counters are.
-const COUNTERS: &str = "syncclients";
-
-/// The lists of a receipt, and where their records are.
-const SYNCED: [(&str, Collection); 5] = [
-    ("itemsCreated", Collection::Items),
-    ("itemsUpdated", Collection::Items),
-    ("itemsDeleted", Collection::Items),
-    ("invoicesCreated", Collection::Invoices),
-    ("paymentsCreated", Collection::Payments),
-];
 
 impl Payments {
     fn add(&mut self, amount: Amount, revision: Option<i64>) {
@@ -381,7 +467,11 @@ impl Invoice {
             (true, 1) | (false, 0) => return,
             (true, 0) => "it is finalised and has a customer, and no purchase history".to_owned(),
             (true, _) => format!("it has {all} purchase histories"),
-            (false, _) => format!("it has {all} purchase histories, and is open or has no customer"),
+            (false, _) => {
+                let histories =
+                    if all == 1 { "a purchase history".to_owned() } else { format!("{all} purchase histories") };
+                format!("it has {histories}, and is open or has no customer")
+            }
         };
         let is_ours = match (is_wanted, all) {
             (true, 0) => self.revision.is_some(),

@@ -2,29 +2,36 @@
 
 mod books;
 mod figures;
+mod receipts;
+mod report;
+mod shape;
 
 use clap::Args;
 use indicatif::ProgressBar;
-use serde_json::json;
 
 use super::archive::export::clients;
-use super::output::{print, print_json};
 use super::store_settings::{self, StoreSettings};
 use super::{CliError, Exit};
 use crate::model::ClientId;
+use crate::store::StoreError;
 use crate::store::archive::{Archive, ArchiveError, Finding, Severity};
 use crate::store::mongo::Pending;
 use crate::telemetry;
 use books::Audit;
+use report::Report;
 
 /// What `--help` says below the options.
 const HELP: &str = "\
-Verifies the store (its kind, its indexes) and the books of each client: paid sums, finalisation, purchase histories and
-their totals, payments, prices, stocks and amounts (numbers, and not below 0), receipts, local ids and logged commits that
+Verifies the store (its kind, its indexes, when receipts expire by RECEIPT_DAYS) and the books of each client: that records
+can be read and have their fields, paid sums, finalisation, purchase histories and their totals, payments, prices, stocks and
+amounts (numbers, and not below 0), receipts that a retry can be answered with, local ids, receipts and logged commits that
 point to records, revisions, counters. Reads one client at a time, of one moment, and changes nothing.
 
+On the embedded engine the whole file is compared with its checksums first, which reads all of it twice; not with --client.
+
 A `problem` is something that this program's rules rule out. A `note` is worth to be known: other services may well have
-meant it. Records that this program never wrote carry no revision, and at most get notes.
+meant it. Records that this program never wrote carry no revision, and at most get notes, unless they cannot be decoded. Of one kind of finding in one client 20 are
+listed, and the others counted; with --json 10000.
 
 What cannot be known: phones may state an invoice's totals as they like, so these are not derived from its lines; and what
 was paid when an invoice was created is not told anywhere else, so of its paid amount only the bounds are checked: at
@@ -42,8 +49,8 @@ Examples:
 
 /// How often a client is read that servers keep writing to.
 const ATTEMPTS: u32 = 10;
-/// Findings that are told; more are counted.
-const MOST_FINDINGS: u64 = 10_000;
+/// Where a client's counters are.
+const COUNTERS: &str = "syncclients";
 
 /// What to check.
 #[derive(Debug, Args)]
@@ -59,31 +66,38 @@ pub(super) struct Arguments {
     store: StoreSettings,
 }
 
-/// What was found so far.
-#[derive(Default)]
-struct Report {
-    clients: u64,
-    records: u64,
-    problems: u64,
-    notes: u64,
-    findings: Vec<Finding>,
-}
-
 /// Checks, and prints what was found.
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, CliError> {
     let _logging = telemetry::start(&arguments.store.0)?;
     let store = arguments.store.open_to_read(Pending::Leave).await?;
-    let mut report = Report::default();
+    let mut report = Report::new(arguments.json);
+    if arguments.client.is_none() {
+        report.add(store.damage().await?);
+    }
     report.add(store.findings().await?);
-    let clients = clients(store.as_ref(), arguments.client).await?;
+    check_all(store.as_ref(), arguments.client, &mut report).await?;
+    let exit = if report.problems > 0 { Exit::NotGood } else { Exit::Good };
+    report.tell(&store.source().engine);
+    Ok(exit)
+}
+
+async fn check_all(store: &dyn Archive, only: Option<ClientId>, report: &mut Report) -> Result<(), ArchiveError> {
+    let clients = match clients(store, only).await {
+        // It comes of what was found, and that must be told.
+        Err(ArchiveError::Store(StoreError::Internal(why))) if report.problems > 0 => {
+            let why = format!("which clients there are cannot be read: {why}");
+            report.add_one(Finding::of_the_store(Severity::Problem, None, why));
+            return Ok(());
+        }
+        clients => clients?,
+    };
     let bar = ProgressBar::new(clients.len() as u64);
     for client in clients {
-        check(store.as_ref(), client, &mut report).await?;
+        check(store, client, report).await?;
         bar.inc(1);
     }
     bar.finish_and_clear();
-    report.tell(arguments.json, &store.source().engine);
-    Ok(if report.problems > 0 { Exit::NotGood } else { Exit::Good })
+    Ok(())
 }
 
 async fn check(store: &dyn Archive, client: ClientId, report: &mut Report) -> Result<(), ArchiveError> {
@@ -100,71 +114,38 @@ async fn check(store: &dyn Archive, client: ClientId, report: &mut Report) -> Re
             Err(ArchiveError::Moved(_)) if attempts < ATTEMPTS => {}
             // The books are not to be judged before it is finished, which is told below.
             Err(ArchiveError::Pending(_)) => break,
-            Err(error @ ArchiveError::Unfinished(_)) => {
-                let why = error.to_string();
-                report.add(vec![Finding::of(Severity::Problem, &client, "syncclients", None, why)]);
+            Err(error) => {
+                report.add_one(unread(&client, error)?);
                 break;
             }
-            Err(error) => return Err(error),
         }
     }
-    report.add(store.findings_of(&client).await?);
+    match store.findings_of(&client).await {
+        Ok(findings) => report.add(findings),
+        Err(error) => report.add_one(unread(&client, error)?),
+    }
     Ok(())
+}
+
+/// What keeps one client's books from being read is a finding, and the next clients are looked at. What keeps all from
+/// it is an error.
+fn unread(client: &ClientId, error: ArchiveError) -> Result<Finding, ArchiveError> {
+    let why = match error {
+        error @ ArchiveError::Unfinished(_) => error.to_string(),
+        ArchiveError::Store(StoreError::Internal(why)) => format!("its books cannot be read to their end: {why}"),
+        error => return Err(error),
+    };
+    Ok(Finding::of(Severity::Problem, client, COUNTERS, None, why))
 }
 
 async fn audit(store: &dyn Archive, client: ClientId) -> Result<(Vec<Finding>, u64), ArchiveError> {
     let mut books = store.read(&client).await?;
     let mut audit = Audit::new(client, books.head);
     while let Some(chunk) = books.records.recv().await {
-        audit.take(&chunk?);
-    }
-    Ok(audit.finish())
-}
-
-impl Report {
-    fn add(&mut self, findings: Vec<Finding>) {
-        for finding in findings {
-            let found = match finding.severity {
-                Severity::Problem => &mut self.problems,
-                Severity::Note => &mut self.notes,
-            };
-            *found += 1;
-            // Of each: notes, however many, do not keep a problem from being told.
-            if *found <= MOST_FINDINGS {
-                self.findings.push(finding);
-            }
+        match chunk {
+            Err(ArchiveError::Record { part, id, .. }) => audit.take_unreadable(part, Some(id)),
+            chunk => audit.take(&chunk?),
         }
     }
-
-    fn tell(&self, as_json: bool, engine: &str) {
-        let Self { clients, records, problems, notes, findings } = self;
-        if as_json {
-            let report = json!({
-                "engine": engine, "clients": clients, "records": records, "problems": problems, "notes": notes,
-                "findings": findings,
-            });
-            return print_json(&report);
-        }
-        let mut findings: Vec<_> = findings.iter().collect();
-        findings.sort_by_key(|finding| finding.severity);
-        let mut text: String = findings.into_iter().map(line).collect();
-        let untold = (problems + notes) as usize - self.findings.len();
-        if untold > 0 {
-            text.push_str(&format!("and {untold} more\n"));
-        }
-        print(&format!("{text}{clients} clients, {records} records: {problems} problems, {notes} notes\n"));
-    }
-}
-
-fn line(finding: &Finding) -> String {
-    let Finding { severity, client, collection, id, why } = finding;
-    let severity = match severity {
-        Severity::Problem => "PROBLEM",
-        Severity::Note => "note   ",
-    };
-    let client = client.as_ref().map(|client| format!("client {client}"));
-    let place = [client.as_deref(), collection.as_deref(), id.as_deref()];
-    let place: Vec<&str> = place.into_iter().flatten().collect();
-    let place = if place.is_empty() { "the store".to_owned() } else { place.join(" ") };
-    format!("{severity}  {place}: {why}\n")
+    Ok(audit.finish(&store.counters(&client).await?))
 }

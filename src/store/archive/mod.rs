@@ -83,6 +83,21 @@ pub trait Archive: Send + Sync {
     /// # Errors
     /// [`ArchiveError`].
     async fn findings_of(&self, client: &ClientId) -> Result<Vec<Finding>, ArchiveError>;
+
+    /// In what state the record is that counts a client's commits and invoices.
+    ///
+    /// # Errors
+    /// [`ArchiveError`].
+    async fn counters(&self, client: &ClientId) -> Result<Counters, ArchiveError>;
+
+    /// Where the bytes of the store are not those that were written, by its own checksums. Reads all of it. A database
+    /// server looks after its own.
+    ///
+    /// # Errors
+    /// [`ArchiveError`].
+    async fn damage(&self) -> Result<Vec<Finding>, ArchiveError> {
+        Ok(Vec::new())
+    }
 }
 
 /// Which store something comes from.
@@ -205,6 +220,17 @@ impl Default for Head {
     fn default() -> Self {
         Self { revision: Revision::default(), next_invoice: 1 }
     }
+}
+
+/// In what state the record is that counts a client's commits and invoices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Counters {
+    /// It says what [`Head`] says.
+    Kept,
+    /// It is not there, so the client is taken for one that has never committed.
+    Missing,
+    /// It cannot be counted on, for the reasons given, so no batch can be committed.
+    Unfit(Vec<String>),
 }
 
 /// Some records of one part.

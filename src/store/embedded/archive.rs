@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,13 +10,14 @@ use bson::RawDocumentBuf;
 use bson::oid::ObjectId;
 use bson::raw::RawDocument;
 use redb::{Database, ReadTransaction, WriteTransaction};
+use tokio::runtime::Handle;
 
 use super::super::StoreError;
 use super::super::archive::{
-    Accounts, Archive, ArchiveError, ArchiveId, Books, CHUNK_BYTES, CHUNK_RECORDS, Chunk, ChunkSender, Finding,
-    Incoming, Landed, Part, Source, Sums, Tally, UNREADABLE, archived_receipt, channel, compare,
+    Accounts, Archive, ArchiveError, ArchiveId, Books, CHUNK_BYTES, CHUNK_RECORDS, Chunk, ChunkSender, Counters,
+    Finding, Incoming, Landed, Part, Severity, Source, Sums, Tally, UNREADABLE, archived_receipt, channel, compare,
 };
-use super::file::{BookFile, ReadOnlyFile};
+use super::file::{self, BookFile, ReadOnlyFile};
 use super::tables::{Tables, whole};
 use super::{OpenError, failed};
 use crate::clock;
@@ -24,6 +25,7 @@ use crate::model::{ClientId, Lineage, StoreId};
 
 /// The file of all books, in the hands of an operator's command. Servers are kept away as long as it is open.
 pub struct EmbeddedArchive {
+    directory: PathBuf,
     file: Arc<Access>,
     store: Option<StoreId>,
 }
@@ -45,7 +47,7 @@ impl EmbeddedArchive {
         let file = ReadOnlyFile::open(directory)?;
         let store =
             super::tables::store_id(&file.begin_read()?).map_err(|e| OpenError::Database(directory.to_owned(), e))?;
-        Ok(Self { file: Arc::new(Access::Read(file)), store: Some(store) })
+        Ok(Self { directory: directory.to_owned(), file: Arc::new(Access::Read(file)), store: Some(store) })
     }
 
     /// Opens the file in a directory to be written, and makes both if they are not there.
@@ -54,7 +56,7 @@ impl EmbeddedArchive {
     /// [`ArchiveError`], in particular if a server has it open.
     pub fn open_to_write(directory: &Path) -> Result<Self, ArchiveError> {
         let (file, store) = BookFile::open(directory)?;
-        Ok(Self { file: Arc::new(Access::Write(file)), store: Some(store) })
+        Ok(Self { directory: directory.to_owned(), file: Arc::new(Access::Write(file)), store: Some(store) })
     }
 
     async fn read_with<T: Send + 'static>(
@@ -92,13 +94,14 @@ impl Archive for EmbeddedArchive {
             let transaction = file.begin_read()?;
             let head = Tables::open(&transaction)?.head(&client)?;
             let (sender, records) = channel();
-            std::thread::spawn(move || {
-                if let Err(error) = send_all(&transaction, &client, &sender) {
-                    // Nobody to tell is nobody to care.
-                    let _ = sender.blocking_send(Err(error.into()));
-                }
+            Handle::current().spawn(async move {
                 // The file stays open until all is read.
-                drop(file);
+                let all = (sender.clone(), file);
+                let sent = blocking(move || Ok(send_all(&transaction, &client, &all.0)?)).await;
+                // Records that merely cease to come would pass for all of them. Nobody to tell is nobody to care.
+                if let Err(error) = sent {
+                    let _ = sender.send(Err(error)).await;
+                }
             });
             Ok(Books { head, records })
         })
@@ -128,6 +131,26 @@ impl Archive for EmbeddedArchive {
     async fn findings_of(&self, client: &ClientId) -> Result<Vec<Finding>, ArchiveError> {
         let client = *client;
         self.read_with(move |transaction| Tables::open(transaction)?.findings_of(&client)).await
+    }
+
+    async fn counters(&self, client: &ClientId) -> Result<Counters, ArchiveError> {
+        let client = *client;
+        self.read_with(move |transaction| Tables::open(transaction)?.counters(&client)).await
+    }
+
+    async fn damage(&self) -> Result<Vec<Finding>, ArchiveError> {
+        let directory = self.directory.clone();
+        // Pages that are not what they seem may also let redb stumble, which is a finding and no failure.
+        let is_intact = tokio::task::spawn_blocking(move || file::is_intact(&directory)).await.unwrap_or(Ok(false))?;
+        if is_intact {
+            return Ok(Vec::new());
+        }
+        let why = format!(
+            "{} is damaged: what is in it is not what was written, by its own checksums; keep it, look after the disk, \
+             and restore a backup",
+            file::path(&self.directory).display()
+        );
+        Ok(vec![Finding::of_the_store(Severity::Problem, None, why)])
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, TableDefinition};
 
 use super::super::StoreError;
+use super::unwritten::Unwritten;
 use super::{OpenError, failed, tables};
 use crate::model::StoreId;
 
@@ -177,6 +178,27 @@ impl ReadOnlyFile {
     /// [`StoreError`].
     pub fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
         self.database.begin_read().map_err(failed)
+    }
+}
+
+/// Where the file of a directory is.
+pub(super) fn path(directory: &Path) -> PathBuf {
+    directory.join(BookFile::NAME)
+}
+
+/// Reads all of the file in a directory, and compares it with its checksums. Writes nothing.
+///
+/// # Errors
+/// [`OpenError`] if the file cannot be read.
+pub(super) fn is_intact(directory: &Path) -> Result<bool, OpenError> {
+    let failed = |e: DatabaseError| match e.into() {
+        redb::Error::Corrupted(_) => Ok(false),
+        other => Err(OpenError::Database(directory.to_owned(), other)),
+    };
+    let file = Unwritten::open(&path(directory)).map_err(|e| OpenError::Directory(directory.to_owned(), e))?;
+    match Database::builder().set_cache_size(BookFile::CACHE_BYTES).create_with_backend(file) {
+        Ok(mut database) => database.check_integrity().or_else(failed),
+        Err(error) => failed(error),
     }
 }
 

@@ -7,6 +7,7 @@ mod file;
 mod scan;
 mod tables;
 mod underway;
+mod unwritten;
 mod writer;
 
 use std::io;

@@ -54,6 +54,21 @@ impl Counter {
         }
     }
 
+    /// Why a client's document cannot be counted on, a reason for each field. What is absent has a default.
+    pub fn unfit(record: &RawDocument) -> Vec<String> {
+        let is_there = |field: &str| !matches!(record.get(field), Ok(None));
+        let mut reasons = Vec::new();
+        for field in ["revision", "nextInvoice"] {
+            if is_there(field) && (whole(record, field).is_none() || has_fraction(record, field)) {
+                reasons.push(format!("its {field} is no whole number"));
+            }
+        }
+        if is_there("lineage") && lineage(record).is_none() {
+            reasons.push("its lineage cannot be read".to_owned());
+        }
+        reasons
+    }
+
     /// The same, if the client may be served.
     ///
     /// # Errors
@@ -220,6 +235,11 @@ fn whole(record: &RawDocument, field: &str) -> Option<i64> {
         RawBsonRef::Double(value) => Some(value as i64),
         _ => None,
     }
+}
+
+fn has_fraction(record: &RawDocument, field: &str) -> bool {
+    // Of what is infinite or no number at all there is none either.
+    record.get_f64(field).is_ok_and(|value| value.fract() != 0.0)
 }
 
 #[cfg(test)]

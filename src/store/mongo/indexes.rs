@@ -84,6 +84,30 @@ pub(super) async fn missing(db: &Database) -> Result<Vec<Missing>> {
     Ok(missing)
 }
 
+/// Says how receipts expire in the database, if not after so many days; after none, never.
+pub(super) async fn wrong_expiry(db: &Database, days: u32) -> Result<Option<String>> {
+    let index = match db.list_collection_names().await?.iter().any(|name| name == RECEIPTS) {
+        true => receipt_expiry(db, &doc! { "createdAt": 1 }).await?,
+        false => None,
+    };
+    let wanted = (days > 0).then(|| expire_after(days));
+    let wrong = match (index, wanted) {
+        (None, None) => return Ok(None),
+        (None, Some(_)) => "the index on createdAt is missing, so receipts never expire".to_owned(),
+        (Some(Expiry { seconds, .. }), wanted) if wanted.is_some() && seconds == wanted => return Ok(None),
+        (Some(Expiry { seconds: None, name }), _) => format!("receipts never expire by the index {name}"),
+        (Some(Expiry { seconds: Some(seconds), name }), _) => {
+            format!("receipts expire after {seconds} seconds by the index {name}")
+        }
+    };
+    Ok(Some(wrong))
+}
+
+/// What an index takes: a 32-bit number of seconds, 68 years.
+fn expire_after(days: u32) -> u64 {
+    (u64::from(days) * 24 * 60 * 60).min(i32::MAX as u64)
+}
+
 /// Whether two indexes have the same fields in the same order, whatever type of number says the direction.
 fn same_keys(one: &Document, other: &Document) -> bool {
     let ascending = |keys: &Document| -> Vec<_> {
@@ -130,8 +154,7 @@ async fn make(db: &Database, collection: &str, keys: Document, options: IndexOpt
 /// Has the database drop receipts after so many days; after none, never.
 async fn expire_receipts(db: &Database, days: u32) -> Result<()> {
     let keys = doc! { "createdAt": 1 };
-    // What an index takes: a 32-bit number of seconds, 68 years.
-    let seconds = (u64::from(days) * 24 * 60 * 60).min(i32::MAX as u64);
+    let seconds = expire_after(days);
     match (receipt_expiry(db, &keys).await?, days) {
         (None, 0) => Ok(()),
         (Some(index), 0) => {
@@ -164,7 +187,7 @@ async fn receipt_expiry(db: &Database, keys: &Document) -> Result<Option<Expiry>
     let mut indexes = db.collection::<Document>(RECEIPTS).list_indexes().await?;
     while let Some(index) = indexes.next().await {
         let IndexModel { keys: found, options, .. } = index?;
-        if found == *keys {
+        if same_keys(&found, keys) {
             let options = options.unwrap_or_default();
             let seconds = options.expire_after.map(|after| after.as_secs());
             return Ok(Some(Expiry { name: options.name.unwrap_or_default(), seconds }));

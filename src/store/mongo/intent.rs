@@ -72,6 +72,23 @@ struct Steps {
     steps: Vec<Step>,
 }
 
+/// A document that is not a head.
+#[derive(Deserialize)]
+struct Part {
+    #[serde(rename = "_id")]
+    _id: PartId,
+    #[serde(rename = "steps")]
+    _steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct PartId {
+    #[serde(rename = "batch")]
+    _batch: ObjectId,
+    #[serde(rename = "part")]
+    _part: i32,
+}
+
 /// The most bytes of steps in one document, far below the server's limit of 16 MB.
 const MOST_BYTES: usize = 4 << 20;
 
@@ -211,6 +228,24 @@ pub(super) async fn pending(db: &Database, client: Option<ObjectId>) -> Result<V
     let mut intents: Vec<_> = found.into_iter().filter_map(readable).collect();
     intents.sort_by_key(Intent::revision);
     Ok(intents)
+}
+
+/// What stands among the intents and cannot be read: whose it is, if that can be said, and its id.
+pub(super) async fn unreadable(db: &Database) -> Result<Vec<(Option<ObjectId>, Bson)>, Error> {
+    let mut found = Vec::new();
+    let take = |record: &RawDocument| {
+        let is_head = record.get("clientId").is_ok_and(|client| client.is_some());
+        let is_readable = match is_head {
+            true => Intent::of(record).is_ok(),
+            false => bson::deserialize_from_slice::<Part>(record.as_bytes()).is_ok(),
+        };
+        if !is_readable {
+            let id = record.get("_id").ok().flatten().and_then(|id| Bson::try_from(id).ok());
+            found.push((record.get_object_id("clientId").ok(), id.unwrap_or(Bson::Null)));
+        }
+    };
+    find(db, None, INTENTS, doc! {}, in_few_batches(), take).await?;
+    Ok(found)
 }
 
 /// Removes parts without a head, which a crash before the commit point leaves behind.

@@ -8,7 +8,7 @@ use bson::raw::RawDocument;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 use super::super::super::StoreError;
-use super::super::super::archive::{Finding, Head, Part, Severity, bare_receipt};
+use super::super::super::archive::{Counters, Finding, Head, Part, Severity, bare_receipt};
 use super::super::entry::{Finder, Row};
 use super::super::failed;
 use super::{Open, TOUCHED, Tables, WritableTables, client_key, counters, local_key, raw};
@@ -144,9 +144,20 @@ impl<T: Open> Tables<T> {
         }
     }
 
-    /// Where the tables that find records are not in step with the records.
+    /// In what state the client's counters are.
+    pub fn counters(&self, client: &ClientId) -> Result<Counters, StoreError> {
+        let is_there = self.clients.get(&client_key(client)[..]).map_err(failed)?.is_some();
+        Ok(if is_there { Counters::Kept } else { Counters::Missing })
+    }
+
+    /// Where the tables that find records are not in step with the records. Records that cannot be read are left out:
+    /// whoever reads the books hears of them.
     pub fn findings_of(&self, client: &ClientId) -> Result<Vec<Finding>, StoreError> {
         let mut findings = self.numbers_out_of_step(client)?;
+        if self.lineage(client).is_err() {
+            let why = "which commits belong to which history cannot be read, so no request is answered".to_owned();
+            findings.push(Finding::of(Severity::Problem, client, "lineages", None, why));
+        }
         findings.extend(self.purchases_out_of_step(client)?);
         findings.extend(self.ages_out_of_step(client)?);
         findings.extend(self.commits_out_of_step(client)?);
@@ -156,7 +167,7 @@ impl<T: Open> Tables<T> {
     fn numbers_out_of_step(&self, client: &ClientId) -> Result<Vec<Finding>, StoreError> {
         let mut findings = Vec::new();
         self.visit(client, Part::Data(Collection::Invoices), |_, record| {
-            let record = raw(record)?;
+            let Ok(record) = raw(record) else { return Ok(()) };
             let Ok(number) = record.get_str("invoiceNumber") else { return Ok(()) };
             if self.numbers.get(&super::number_key(client, number)[..]).map_err(failed)?.is_none() {
                 let why = format!("its number {number:?} is not among the taken ones, so it may be given again");
@@ -170,7 +181,7 @@ impl<T: Open> Tables<T> {
     fn purchases_out_of_step(&self, client: &ClientId) -> Result<Vec<Finding>, StoreError> {
         let (mut findings, mut invoices) = (Vec::new(), HashSet::new());
         self.visit(client, Part::Data(Collection::PurchaseHistories), |_, record| {
-            let record = raw(record)?;
+            let Ok(record) = raw(record) else { return Ok(()) };
             let Ok(invoice) = record.get_object_id("invoiceId") else { return Ok(()) };
             invoices.insert(invoice);
             if self.purchased.get(&super::purchased_key(client, invoice.into())[..]).map_err(failed)?.is_none() {
@@ -196,7 +207,8 @@ impl<T: Open> Tables<T> {
     fn ages_out_of_step(&self, client: &ClientId) -> Result<Vec<Finding>, StoreError> {
         let mut findings = Vec::new();
         visit_prefix(&self.receipts, &client_key(client), |key, record| {
-            let age = raw(record)?.get_datetime("createdAt").map(|at| at.timestamp_millis());
+            let Ok(record) = raw(record) else { return Ok(()) };
+            let age = record.get_datetime("createdAt").map(|at| at.timestamp_millis());
             let full_key = [&client_key(client)[..], key].concat();
             let noted = match age {
                 Ok(age) => self.receipt_ages.get((age, &full_key[..])).map_err(failed)?.is_some(),
@@ -218,11 +230,12 @@ impl<T: Open> Tables<T> {
         visit_prefix(&self.commits, &client_key(client), |key, touched| {
             let revision = <[u8; 8]>::try_from(key).map(i64::from_be_bytes).unwrap_or_default();
             let find = |why| Finding::of(Severity::Problem, client, "commits", Some(revision.to_string()), why);
-            if Revision(revision) > head.revision {
+            let (touched, cut) = touched.as_chunks::<TOUCHED>();
+            // If a record of it says so too, that is told of the client as a whole.
+            if Revision(revision) > head.revision && !self.any_is_beyond(client, head.revision, touched)? {
                 let why = format!("the commit {revision} is logged, and the client is at revision {}", head.revision.0);
                 findings.push(find(why));
             }
-            let (touched, cut) = touched.as_chunks::<TOUCHED>();
             if !cut.is_empty() {
                 findings.push(find("what it wrote cannot be read".to_owned()));
             }
@@ -243,12 +256,24 @@ impl<T: Open> Tables<T> {
         Ok(findings)
     }
 
+    /// Whether one of the records of a logged commit says that it is of a later commit than the client is at.
+    fn any_is_beyond(&self, client: &ClientId, last: Revision, touched: &[[u8; TOUCHED]]) -> Result<bool, StoreError> {
+        for touched in touched {
+            let record = self.records.get(&[&client_key(client)[..], touched].concat()[..]).map_err(failed)?;
+            let record = record.as_ref().and_then(|record| raw(record.value()).ok());
+            if record.and_then(|record| record.get_i64("revision").ok()).is_some_and(|revision| revision > last.0) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Records that say they are of a commit whose log does not name them.
     fn unlogged(&self, client: &ClientId, log: &Log) -> Result<Vec<Finding>, StoreError> {
         let mut findings = Vec::new();
         for collection in Collection::ALL {
             self.visit(client, Part::Data(collection), |_, record| {
-                let record = raw(record)?;
+                let Ok(record) = raw(record) else { return Ok(()) };
                 let (Ok(revision), Ok(id)) = (record.get_i64("revision"), record.get_object_id("_id")) else {
                     return Ok(());
                 };

@@ -14,21 +14,24 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bson::oid::ObjectId;
-use bson::{Document, doc};
+use bson::raw::RawDocument;
+use bson::{Bson, Document, doc};
 use futures_util::StreamExt;
 use mongodb::options::{Acknowledgment, WriteConcern};
 use mongodb::{Client, Database};
 
+use super::counter::Counter;
 use super::error::describe;
+use super::find::{find, in_few_batches};
 use super::indexes;
-use super::intent::pending;
+use super::intent::{self, pending};
 use super::options::MongoOptions;
 use super::topology::{Hello, Topology};
-use super::{CLIENTS, INTENTS, STORE, within};
+use super::{CLIENTS, INTENTS, RECEIPTS, STORE, within};
 use crate::model::{ClientId, StoreId};
 use crate::store::StoreError;
 use crate::store::archive::{
-    Archive, ArchiveError, ArchiveId, Books, Finding, Incoming, Landed, Part, Severity, Source,
+    Archive, ArchiveError, ArchiveId, Books, Counters, Finding, Incoming, Landed, Part, Severity, Source,
 };
 
 /// A MongoDB database, in the hands of an operator's command.
@@ -37,6 +40,7 @@ pub struct MongoArchive {
     topology: Topology,
     store: Option<StoreId>,
     pending: Pending,
+    receipt_days: u32,
 }
 
 /// What to do about a batch that is decided and not applied, and that no server seems to care for.
@@ -86,7 +90,7 @@ impl MongoArchive {
         let Hello { topology, .. } = Hello::ask(&db).await?;
         let store = db.collection::<Document>(STORE).find_one(doc! { "_id": "store" }).await?;
         let store = store.and_then(|store| store.get_i64("store").ok()).map(StoreId);
-        Ok(Self { db, topology, store, pending })
+        Ok(Self { db, topology, store, pending, receipt_days: options.receipt_days })
     }
 }
 
@@ -139,7 +143,30 @@ impl Archive for MongoArchive {
             let why = format!("the {kind} {keys} is missing; a server makes it when it starts");
             findings.push(Finding::of_the_store(Severity::Problem, Some(collection), why));
         }
+        if let Some(how) = indexes::wrong_expiry(&self.db, self.receipt_days).await.map_err(StoreError::from)? {
+            let why = format!("{how}, and RECEIPT_DAYS is {}; a server sets that when it starts", self.receipt_days);
+            findings.push(Finding::of_the_store(Severity::Problem, Some(RECEIPTS), why));
+        }
+        for (client, id) in intent::unreadable(&self.db).await.map_err(StoreError::from)? {
+            let why = "a batch that is decided cannot be read, so nobody applies it, and no other batch of its client is \
+                       committed";
+            let client = client.map(|client| ClientId::for_operator(client).to_string());
+            let finding = Finding::of_the_store(Severity::Problem, Some(INTENTS), why.to_owned());
+            findings.push(Finding { client, id: Some(shown(&id)), ..finding });
+        }
         Ok(findings)
+    }
+
+    async fn counters(&self, client: &ClientId) -> Result<Counters, ArchiveError> {
+        let mut counters = Counters::Missing;
+        let take = |record: &RawDocument| {
+            let reasons = Counter::unfit(record);
+            counters = if reasons.is_empty() { Counters::Kept } else { Counters::Unfit(reasons) };
+        };
+        find(&self.db, None, CLIENTS, doc! { "_id": client.object_id() }, in_few_batches(), take)
+            .await
+            .map_err(failed)?;
+        Ok(counters)
     }
 
     async fn findings_of(&self, client: &ClientId) -> Result<Vec<Finding>, ArchiveError> {
@@ -155,6 +182,12 @@ impl Archive for MongoArchive {
         }
         Ok(findings)
     }
+}
+
+/// An intent's id: its revision, if it says that.
+fn shown(id: &Bson) -> String {
+    let revision = id.as_document().and_then(|id| id.get_i64("revision").ok());
+    revision.map_or_else(|| id.to_string(), |revision| revision.to_string())
 }
 
 /// Takes in the clients of a collection, by an index on them where there is one.

@@ -18,7 +18,8 @@ use super::{Pending, failed};
 use crate::model::ClientId;
 use crate::store::StoreError;
 use crate::store::archive::{
-    ArchiveError, Books, CHUNK_BYTES, CHUNK_RECORDS, Chunk, ChunkSender, Chunks, Head, Part, archived_receipt, channel,
+    ArchiveError, Books, CHUNK_BYTES, CHUNK_RECORDS, Chunk, ChunkSender, Chunks, Head, Part, UNREADABLE,
+    archived_receipt, channel,
 };
 
 /// One snapshot, for as long as the database keeps it: five minutes, if nothing else is set there.
@@ -183,7 +184,16 @@ async fn pass_on(client: &ClientId, part: Part, batch: &RawBatch, sender: &Chunk
     for record in batch.doc_slices().map_err(failed)? {
         let record: Option<&RawDocument> = record.map_err(|e| failed(e.into()))?.as_document();
         let Some(record) = record else { continue };
-        let record = if part == Part::Receipts { archived_receipt(client, record)? } else { record.to_owned() };
+        let decoded = if part == Part::Receipts { archived_receipt(client, record) } else { Ok(record.to_owned()) };
+        let Ok(record) = decoded else {
+            let before = Chunk { part, records: std::mem::take(&mut records) };
+            let id = record.get_str("key").unwrap_or("without a key").to_owned();
+            let error = ArchiveError::Record { client: *client, part: part.name(), id, why: UNREADABLE.to_owned() };
+            if sender.send(Ok(before)).await.is_err() || sender.send(Err(error)).await.is_err() {
+                return Ok(false);
+            }
+            continue;
+        };
         bytes += record.as_bytes().len();
         records.push(record);
         if bytes >= CHUNK_BYTES {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use futures_util::TryStreamExt;
-use mongodb::bson::{Document, doc, oid::ObjectId};
+use mongodb::bson::{Document, RawDocumentBuf, bson, doc, oid::ObjectId, rawdoc};
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use serde_json::{Value, json};
 use viveka_sync::model::Collection;
@@ -47,6 +47,10 @@ fn set(record: &mut Document, fields: Document) -> Fate {
 
 fn number(record: &Document, name: &str) -> f64 {
     record.get_f64(name).unwrap_or(f64::NAN)
+}
+
+fn receipt(stored: &mut Document) -> &mut Document {
+    stored.get_document_mut("receipt").unwrap()
 }
 
 fn is_tea(record: &Document) -> bool {
@@ -302,7 +306,7 @@ const FAULTS: &[Fault] = &[
         place: Place::Counters,
         edit: |counters| set(counters, doc! {"revision": 1_i64}),
         severity: "problem",
-        said: "its revision is 2, and the client is at revision 1",
+        said: "its revision is 1, and 3 records are of later commits, up to 2",
     },
     Fault {
         what: "an invoice number below the first",
@@ -310,6 +314,218 @@ const FAULTS: &[Fault] = &[
         edit: |counters| set(counters, doc! {"nextInvoice": 0_i64}),
         severity: "problem",
         said: "its next invoice would be number 0",
+    },
+    Fault {
+        what: "the client's counters are gone",
+        place: Place::Counters,
+        edit: |_| Fate::Remove,
+        severity: "problem",
+        said: "of commits up to 2",
+    },
+    Fault {
+        what: "a receipt whose lists are a text",
+        place: Place::Receipts,
+        edit: |stored| set(receipt(stored), doc! {"synced": "all"}),
+        severity: "problem",
+        said: "its synced cannot be read, so a retry of its batch fails",
+    },
+    Fault {
+        what: "a receipt one of whose ids is a text",
+        place: Place::Receipts,
+        edit: |stored| {
+            let synced = receipt(stored).get_document_mut("synced").unwrap();
+            set(synced, doc! {"itemsUpdated": ["64b0000000000000000000c1x"]})
+        },
+        severity: "problem",
+        said: "its synced cannot be read, so a retry of its batch fails",
+    },
+    Fault {
+        what: "a receipt without a summary",
+        place: Place::Receipts,
+        edit: |stored| {
+            receipt(stored).remove("summary");
+            Fate::Replace
+        },
+        severity: "problem",
+        said: "its summary cannot be read, so a retry of its batch fails",
+    },
+    Fault {
+        what: "a receipt whose ids are a list",
+        place: Place::Receipts,
+        edit: |stored| set(receipt(stored), doc! {"idMap": {"items": 7, "invoices": [], "payments": []}}),
+        severity: "problem",
+        said: "its idMap cannot be read, so a retry of its batch fails",
+    },
+    Fault {
+        what: "a receipt whose ids name a record that is not there",
+        place: Place::Receipts,
+        edit: |stored| {
+            let pair = bson!(["1", ObjectId::from_bytes([9; 12])]);
+            set(receipt(stored).get_document_mut("idMap").unwrap(), doc! {"items": [pair]})
+        },
+        severity: "problem",
+        said: "it tells of 090909090909090909090909 of items, which is not there",
+    },
+    Fault {
+        what: "a receipt whose warnings are a text",
+        place: Place::Receipts,
+        edit: |stored| set(receipt(stored), doc! {"warnings": "none"}),
+        severity: "problem",
+        said: "its warnings cannot be read, so a retry of its batch fails",
+    },
+    Fault {
+        what: "a receipt whose fingerprint is a number",
+        place: Place::Receipts,
+        edit: |stored| set(stored, doc! {"fingerprint": 7}),
+        severity: "problem",
+        said: "its fingerprint cannot be read",
+    },
+    Fault {
+        what: "a receipt whose fingerprint is none",
+        place: Place::Receipts,
+        edit: |stored| set(stored, doc! {"fingerprint": "0123"}),
+        severity: "problem",
+        said: "its fingerprint is none",
+    },
+    Fault {
+        what: "a receipt that does not say when it was made",
+        place: Place::Receipts,
+        edit: |stored| {
+            stored.remove("createdAt");
+            Fate::Replace
+        },
+        severity: "problem",
+        said: "its createdAt cannot be read",
+    },
+    Fault {
+        what: "a receipt that says it in words",
+        place: Place::Receipts,
+        edit: |stored| set(stored, doc! {"createdAt": "2025-01-12T00:00:00.000Z"}),
+        severity: "problem",
+        said: "its createdAt",
+    },
+    Fault {
+        what: "two receipts of one commit",
+        place: Place::Receipts,
+        edit: |stored| match stored.get_str("key") {
+            Ok("second") => set(receipt(stored), doc! {"revision": 1_i64}),
+            _ => Fate::Skip,
+        },
+        severity: "problem",
+        said: "it says that its batch took the revision 1, and so does that of \"first\"",
+    },
+    Fault {
+        what: "a record that lost its revision",
+        place: Place::Data(Collection::Items),
+        edit: |item| {
+            item.remove("revision");
+            Fate::Replace
+        },
+        severity: "problem",
+        said: "which carries no revision",
+    },
+    Fault {
+        what: "a record that lost its local id",
+        place: Place::Data(Collection::Items),
+        edit: |item| {
+            item.remove("localId");
+            Fate::Replace
+        },
+        severity: "problem",
+        said: "which has no localId",
+    },
+    Fault {
+        what: "a local id whose content is a number",
+        place: Place::LocalIds,
+        edit: |local| set(local, doc! {"content": 7}),
+        severity: "problem",
+        said: "it does not say what it stands for",
+    },
+    Fault {
+        what: "an invoice that sells a text",
+        place: Place::Data(Collection::Invoices),
+        edit: |invoice| set(invoice, doc! {"products": "tea"}),
+        severity: "problem",
+        said: "its products is no list, or an empty one",
+    },
+    Fault {
+        what: "an invoice that sells nothing",
+        place: Place::Data(Collection::Invoices),
+        edit: |invoice| set(invoice, doc! {"products": []}),
+        severity: "problem",
+        said: "its products is no list, or an empty one",
+    },
+    Fault {
+        what: "a line of less than nothing",
+        place: Place::Data(Collection::Invoices),
+        edit: |invoice| {
+            let line = invoice.get_array_mut("products").unwrap()[0].as_document_mut();
+            set(line.unwrap(), doc! {"quantity": -2.0})
+        },
+        severity: "problem",
+        said: "in its line 0 the quantity is -2",
+    },
+    Fault {
+        what: "an invoice without a number",
+        place: Place::Data(Collection::Invoices),
+        edit: |invoice| {
+            invoice.remove("invoiceNumber");
+            Fate::Replace
+        },
+        severity: "problem",
+        said: "its invoiceNumber is missing",
+    },
+    Fault {
+        what: "an invoice whose number is no text",
+        place: Place::Data(Collection::Invoices),
+        edit: |invoice| set(invoice, doc! {"invoiceNumber": 7}),
+        severity: "problem",
+        said: "its invoiceNumber is no text",
+    },
+    Fault {
+        what: "an invoice whose date is a text",
+        place: Place::Data(Collection::Invoices),
+        edit: |invoice| set(invoice, doc! {"invoiceDate": "2025-01-12"}),
+        severity: "problem",
+        said: "its invoiceDate is no date",
+    },
+    Fault {
+        what: "an invoice that is perhaps finalised",
+        place: Place::Data(Collection::Invoices),
+        edit: |invoice| set(invoice, doc! {"isFinalized": "no"}),
+        severity: "problem",
+        said: "its isFinalized is neither true nor false",
+    },
+    Fault {
+        what: "an item without a name",
+        place: Place::Data(Collection::Items),
+        edit: |item| {
+            item.remove("name");
+            Fate::Replace
+        },
+        severity: "problem",
+        said: "its name is missing",
+    },
+    Fault {
+        what: "an item that is perhaps there",
+        place: Place::Data(Collection::Items),
+        edit: |item| set(item, doc! {"isActive": 1}),
+        severity: "problem",
+        said: "its isActive is neither true nor false",
+    },
+    Fault {
+        what: "a payment whose date is a text",
+        place: Place::Data(Collection::Payments),
+        edit: |payment| set(payment, doc! {"paidAt": "today"}),
+        severity: "problem",
+        said: "its paidAt is no date",
+    },
+    Fault {
+        what: "a payment on a text",
+        place: Place::Data(Collection::Payments),
+        edit: |payment| set(payment, doc! {"invoiceId": "first"}),
+        severity: "problem",
+        said: "it is paid on the invoice \"first\", which is a text and no id",
     },
     Fault {
         what: "two invoices with one number",
@@ -543,6 +759,7 @@ impl Held {
         let transaction = open(setup).begin_write().unwrap();
         if let Place::Counters = place {
             let mut table = transaction.open_table(COUNTERS).unwrap();
+            table.retain(|_, _| false).unwrap();
             for (key, record) in &self.0 {
                 let counters = (record.get_i64("revision").unwrap(), record.get_i64("nextInvoice").unwrap());
                 table.insert(&key[..], counters).unwrap();
@@ -611,6 +828,184 @@ fn a_record_that_says_it_is_another_clients_is_found() {
     let archive = directory.path().join("archive");
     let told = run(on(Engine::Embedded, &setup, &["export", archive.to_str().unwrap()])).expect_findings();
     assert!(told.contains("LEFT OUT") && told.contains("is not this client's"), "{told}");
+}
+
+/// Counters that no arithmetic of the database can raise; the file's have a type.
+#[test]
+fn counters_that_cannot_be_raised_are_one_problem() {
+    for engine in [Engine::ReplicaSet, Engine::LoneMongod] {
+        let (setup, _) = shop(engine);
+        let sound = Held::take(engine, &setup, Place::Counters);
+        let faults = [
+            (doc! {"nextInvoice": "4"}, "its nextInvoice is no whole number, so no batch is committed"),
+            (doc! {"revision": "2"}, "its revision is no whole number, so no batch is committed; 14 records are"),
+            (doc! {"revision": 2.5}, "its revision is no whole number"),
+            (doc! {"lineage": 7}, "its lineage cannot be read"),
+        ];
+        for (fields, said) in faults {
+            let mut unfit = sound.clone();
+            unfit.0.values_mut().for_each(|counters| counters.extend(fields.clone()));
+            unfit.put(engine, &setup, Place::Counters);
+            let told = run(on(engine, &setup, &["check"])).expect_findings();
+            assert!(told.contains(said), "{told}");
+            assert_eq!(told.matches("PROBLEM").count(), 1, "{told}");
+        }
+    }
+}
+
+#[test]
+fn one_cause_is_told_once() {
+    for engine in [Engine::Embedded, Engine::ReplicaSet] {
+        let (setup, client) = shop(engine);
+        let sound = Held::take(engine, &setup, Place::Counters);
+        let mut set_back = sound.clone();
+        set_back.0.values_mut().for_each(|counters| drop(counters.insert("revision", 0_i64)));
+        let faults = [
+            (Held(BTreeMap::new()), "it is missing, and 14 records are of commits up to 2"),
+            (set_back, "its revision is 0, and 14 records are of later commits, up to 2"),
+        ];
+        for (counters, said) in faults {
+            counters.put(engine, &setup, Place::Counters);
+            let told = run(on(engine, &setup, &["check"])).expect_findings();
+            assert!(told.contains(&format!("PROBLEM  client {client} syncclients: {said}")), "{told}");
+            assert_eq!(told.matches("PROBLEM").count(), 1, "{told}");
+            assert!(told.contains("1 client, ") && told.contains(": 1 problem, "), "{told}");
+        }
+    }
+}
+
+#[test]
+fn of_many_that_are_alike_some_are_told() {
+    let (setup, _) = shop(Engine::Embedded);
+    let place = Place::Data(Collection::Items);
+    let mut items = Held::take(Engine::Embedded, &setup, place);
+    let (key, item) = items.0.iter().next().map(|(key, item)| (key.clone(), item.clone())).unwrap();
+    for number in 0..25_u8 {
+        let (mut key, mut item) = (key.clone(), item.clone());
+        let id = ObjectId::from_bytes([number; 12]);
+        key[13..].copy_from_slice(&id.bytes());
+        item.extend(doc! {"_id": id, "stock": -1.0 - f64::from(number)});
+        items.0.insert(key, item);
+    }
+    items.put(Engine::Embedded, &setup, place);
+    let told = run(on(Engine::Embedded, &setup, &["check"])).expect_findings();
+    assert_eq!(told.matches("its stock is -").count(), 20, "{told}");
+    assert!(told.contains(" items: and 5 more of this kind\n"), "{told}");
+    let all = findings(&check(Engine::Embedded, &setup));
+    let stocks = all.iter().filter(|finding| finding["why"].as_str().unwrap().starts_with("its stock is -"));
+    assert_eq!(stocks.count(), 25);
+}
+
+/// Of the shops beside it all is told.
+#[test]
+fn a_record_that_is_no_bson_is_told_and_the_others_are_checked() {
+    let (setup, client) = shop(Engine::Embedded);
+    let other = "ffffffffffffffffffffffff";
+    let faulty = vec![doc! { "_id": ObjectId::new(), "revision": 9_i64 }];
+    seed(Engine::Embedded, &setup, other, &[(Collection::Items, faulty)]);
+    for place in [Place::Data(Collection::Items), Place::Data(Collection::Invoices), Place::Receipts, Place::LocalIds] {
+        let held = Held::take(Engine::Embedded, &setup, place);
+        let client_key = ObjectId::parse_str(&client).unwrap().bytes();
+        let key = held.0.keys().find(|key| key.starts_with(&client_key)).unwrap();
+        let database = open(&setup);
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(place.table()).unwrap().insert(&key[..], &b"no bson"[..]).unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+        let told = run(on(Engine::Embedded, &setup, &["check"])).expect_findings();
+        let id = match key.len() {
+            25 => ObjectId::from_bytes(key[13..].try_into().unwrap()).to_hex(),
+            _ => String::from_utf8(key[12..].to_vec()).unwrap(),
+        };
+        let said = format!("PROBLEM  client {client} {} {id}: it cannot be decoded", place.collection());
+        assert!(told.contains(&said), "{told}");
+        assert!(told.contains(&format!("PROBLEM  client {other} syncclients: it is missing")), "{told}");
+        held.put(Engine::Embedded, &setup, place);
+    }
+}
+
+#[test]
+fn a_record_with_a_text_that_is_none_is_told_and_the_others_are_checked() {
+    let (setup, client) = shop(Engine::ReplicaSet);
+    let id = ObjectId::parse_str(&client).unwrap();
+    let spoilt = |record: RawDocumentBuf| {
+        let mut bytes = record.into_bytes();
+        let at = bytes.windows(5).position(|part| part == b"spoil").unwrap();
+        bytes[at] = 0xff;
+        RawDocumentBuf::from_bytes(bytes).unwrap()
+    };
+    let item = ObjectId::new();
+    block_on(async {
+        let db = database_at(&setup).await;
+        let record = spoilt(rawdoc! { "_id": item, "clientId": id, "name": "spoil" });
+        db.collection::<RawDocumentBuf>("items").insert_one(record).await.unwrap();
+        let record = spoilt(
+            rawdoc! { "_id": {"clientId": id, "key": "bad"}, "clientId": id, "key": "bad", "fingerprint": "spoil" },
+        );
+        db.collection::<RawDocumentBuf>("syncreceipts").insert_one(record).await.unwrap();
+    });
+    let told = run(on(Engine::ReplicaSet, &setup, &["check"])).expect_findings();
+    assert!(told.contains(&format!("PROBLEM  client {client} items {item}: it cannot be decoded")), "{told}");
+    assert!(told.contains(&format!("PROBLEM  client {client} syncreceipts bad: it cannot be decoded")), "{told}");
+    assert_eq!(told.matches("PROBLEM").count(), 2, "{told}");
+}
+
+/// What redb does not look at when it reads, it looks at when it is asked to.
+#[test]
+fn a_file_that_is_damaged_is_found_and_stays_as_it_is() {
+    let (setup, client) = shop(Engine::Embedded);
+    check(Engine::Embedded, &setup).expect_ok();
+    let file = setup.directory().join("viveka-sync.redb");
+    let mut bytes = fs::read(&file).unwrap();
+    let places: Vec<_> = bytes.windows(4).enumerate().filter(|(_, part)| *part == b"Tea\0").map(|(at, _)| at).collect();
+    assert!(!places.is_empty());
+    places.into_iter().for_each(|at| bytes[at] = b'S');
+    fs::write(&file, &bytes).unwrap();
+    let told = run(on(Engine::Embedded, &setup, &["check"])).expect_findings();
+    assert!(told.contains(&format!("PROBLEM  the store: {} is damaged", file.display())), "{told}");
+    assert_eq!(told.matches("PROBLEM").count(), 1, "{told}");
+    assert!(fs::read(&file).unwrap() == bytes);
+    run(on(Engine::Embedded, &setup, &["check", "--client", &client])).expect_ok();
+}
+
+#[test]
+fn receipts_that_do_not_expire_as_they_are_to_are_found() {
+    let (setup, _) = shop(Engine::ReplicaSet);
+    let index = |seconds: i64| doc! { "collMod": "syncreceipts", "index": {"keyPattern": {"createdAt": 1}, "expireAfterSeconds": seconds} };
+    let told = || run(on(Engine::ReplicaSet, &setup, &["check"])).expect_findings();
+    block_on(async { database_at(&setup).await.run_command(index(60)).await.unwrap() });
+    let other = told();
+    assert!(
+        other.contains("PROBLEM  syncreceipts: receipts expire after 60 seconds by the index createdAt_1"),
+        "{other}"
+    );
+    block_on(async {
+        let receipts = database_at(&setup).await.collection::<Document>("syncreceipts");
+        receipts.drop_index("createdAt_1").await.unwrap();
+    });
+    let missing = told();
+    assert!(missing.contains("PROBLEM  syncreceipts: the index on createdAt is missing"), "{missing}");
+    assert_eq!(missing.matches("PROBLEM").count(), 1, "{missing}");
+    run(on(Engine::ReplicaSet, &setup, &["check", "--receipt-days", "0"])).expect_ok();
+}
+
+#[test]
+fn an_intent_that_cannot_be_read_is_found() {
+    let (setup, client) = shop(Engine::LoneMongod);
+    let id = ObjectId::parse_str(&client).unwrap();
+    let heads = [
+        doc! { "_id": {"clientId": id, "revision": 3_i64}, "clientId": id, "steps": 7 },
+        doc! { "_id": {"batch": ObjectId::new(), "part": 0}, "steps": "none" },
+    ];
+    block_on(async {
+        database_at(&setup).await.collection::<Document>("syncintents").insert_many(heads).await.unwrap();
+    });
+    let told = run(on(Engine::LoneMongod, &setup, &["check"])).expect_findings();
+    assert!(
+        told.contains(&format!("PROBLEM  client {client} syncintents 3: a batch that is decided cannot be read")),
+        "{told}"
+    );
+    assert_eq!(told.matches("PROBLEM").count(), 2, "{told}");
 }
 
 #[test]
