@@ -14,8 +14,7 @@ use super::figures::{self, amount, field};
 use super::report::counted;
 use super::{COUNTERS, receipts, shape};
 use crate::model::{Amount, ClientId, Collection};
-use crate::plan::LocalRecord;
-use crate::store::archive::{Chunk, Counters, Finding, Head, Part, Severity, UNREADABLE, show_id};
+use crate::store::archive::{Chunk, Counters, Finding, Head, LocalRecord, Part, Severity, UNREADABLE, show_id};
 
 /// The books of one client while they are read, part after part in the order of [`Part::ALL`].
 pub(super) struct Audit {

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use bson::Bson;
 use bson::oid::ObjectId;
 use bson::raw::RawDocument;
+use bson::{Bson, Document};
 use serde::de::DeserializeOwned;
 
 use super::figures::field;
-use crate::batch::{Fingerprint, Warning};
 use crate::model::{Collection, IdempotencyKey, Revision, Timestamp};
-use crate::plan::{IdMap, Receipt, StoredReceipt, Summary, Synced};
+use crate::store::archive::{IdMap, Receipt, StoredReceipt, Summary, Synced};
 
 /// Reads a receipt, or says in a sentence why a retry fails on it.
 pub(super) fn read(record: &RawDocument) -> Result<StoredReceipt, String> {
@@ -54,14 +53,14 @@ fn unreadable(record: &RawDocument) -> Vec<&'static str> {
     let receipt = record.get_document("receipt").unwrap_or(record);
     let fields = [
         ("key", reads::<IdempotencyKey>(record, "key")),
-        ("fingerprint", reads::<Fingerprint>(record, "fingerprint")),
+        ("fingerprint", reads::<String>(record, "fingerprint")),
         ("createdAt", reads::<Timestamp>(record, "createdAt")),
         ("receipt", record.get_document("receipt").is_ok()),
         ("revision", reads::<Revision>(receipt, "revision")),
         ("summary", reads::<Summary>(receipt, "summary")),
         ("synced", reads::<Synced>(receipt, "synced")),
         ("idMap", reads::<IdMap>(receipt, "idMap")),
-        ("warnings", reads::<Vec<Warning>>(receipt, "warnings")),
+        ("warnings", reads::<Vec<Document>>(receipt, "warnings")),
     ];
     let unreadable: Vec<_> = fields.into_iter().filter(|(_, reads)| !reads).map(|(name, _)| name).collect();
     if unreadable.is_empty() { vec!["content"] } else { unreadable }

@@ -109,13 +109,13 @@ impl Form {
 
 #[cfg(test)]
 mod tests {
-    use bson::{DateTime, rawdoc};
+    use bson::rawdoc;
 
     use super::*;
 
     #[test]
     fn what_is_missing_or_of_another_form_is_told() {
-        let now = DateTime::from_millis(1_736_700_000_000);
+        let now = crate::clock::now().date_time();
         let good = rawdoc! { "name": "Tea", "isActive": true, "unit": "", "createdAt": now, "updatedAt": now };
         assert!(wrong(Collection::Items, &good).is_empty());
         let bad = rawdoc! { "name": " ", "isActive": "yes", "unit": 1, "createdAt": "2025-01-12" };

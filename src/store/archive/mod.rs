@@ -22,6 +22,8 @@ use tokio::sync::mpsc;
 use super::StoreError;
 use super::embedded::OpenError;
 use crate::model::{ClientId, Collection, Revision, StoreId};
+/// What is kept of batches, for whoever looks whether it can be read.
+pub use crate::plan::{IdMap, LocalRecord, Receipt, StoredReceipt, Summary, Synced};
 pub use accounts::{Account, Accounts};
 pub use holding::Holding;
 pub use order::InOrder;

@@ -81,6 +81,12 @@ impl MongoArchive {
         Ok(archive)
     }
 
+    /// Whether there is a client whose books no import brought, so that a server has run here.
+    async fn is_served(&self) -> Result<bool, StoreError> {
+        let made_here = doc! { "importedFrom": { "$exists": false } };
+        Ok(self.db.collection::<Document>(CLIENTS).find_one(made_here).await?.is_some())
+    }
+
     async fn find(options: &MongoOptions, pending: Pending) -> Result<Self, StoreError> {
         let mut client_options = options.client_options().await?;
         // Of connections that are made beforehand, one that fails would take the others with it, whose errors say less.
@@ -145,7 +151,9 @@ impl Archive for MongoArchive {
         }
         if let Some(how) = indexes::wrong_expiry(&self.db, self.receipt_days).await.map_err(StoreError::from)? {
             let why = format!("{how}, and RECEIPT_DAYS is {}; a server sets that when it starts", self.receipt_days);
-            findings.push(Finding::of_the_store(Severity::Problem, Some(RECEIPTS), why));
+            // An import leaves it to the first server how long receipts are kept.
+            let severity = if self.is_served().await? { Severity::Problem } else { Severity::Note };
+            findings.push(Finding::of_the_store(severity, Some(RECEIPTS), why));
         }
         for (client, id) in intent::unreadable(&self.db).await.map_err(StoreError::from)? {
             let why = "a batch that is decided cannot be read, so nobody applies it, and no other batch of its client is \
