@@ -106,7 +106,7 @@ impl Gust {
 
 /// One phone's storm: gives what it was told.
 fn blow(device: &Device, gusts: &[Gust], shop: &Neighbour, latest: &AtomicU64) -> Result<Vec<Event>, String> {
-    let mut events = vec![];
+    let (mut events, mut left) = (vec![], vec![]);
     for gust in gusts {
         let sent = Sent { key: Some(gust.key.clone()), body: device.fill_in(&gust.batch, shop) };
         for _ in 0..gust.left {
@@ -119,6 +119,16 @@ fn blow(device: &Device, gusts: &[Gust], shop: &Neighbour, latest: &AtomicU64) -
                 latest.fetch_max(answer.json()["revision"].as_u64().unwrap_or(0), Ordering::SeqCst);
             }
             events.push(Event { sent: sent.clone(), known, answer });
+        }
+        left.extend((gust.left > 0).then_some(sent));
+    }
+    // The network may bring what was left after what was heard: who was refused may have been let in since.
+    for sent in left {
+        let refused = events.iter().any(|event| event.sent.key == sent.key && event.answer.status == 422);
+        if refused {
+            let known = latest.load(Ordering::SeqCst);
+            let answer = device.send(&sent)?;
+            events.push(Event { sent, known, answer });
         }
     }
     Ok(events)
