@@ -23,7 +23,7 @@ impl Fingerprint {
             Some(members) => canonical.object(members.iter().filter(|(name, _)| !NOT_PAYLOAD.contains(&name.as_str()))),
             None => canonical.value(body),
         }
-        Self(hex(&canonical.finish()))
+        Self(hex::encode(&*canonical.finish()))
     }
 
     /// Whether it has the form of one: a stored one may be anything, and then no payload has it.
@@ -34,11 +34,6 @@ impl Fingerprint {
 
 /// The members of a body that are no part of its payload.
 const NOT_PAYLOAD: [&str; 3] = ["clientId", "since", "data"];
-
-fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
 
 /// Feeds a hash with canonical JSON, in pieces that are worth its while.
 struct Canonical {
@@ -134,14 +129,14 @@ mod tests {
             r#"{"b":[1,1.0e1,-2.50,0.1,9007199254740993,null,true,{}],"a":{"t":"\u00e9\"\\\u0001"},"clientId":"x"}"#;
         let canonical = r#"{"a":{"t":"é\"\\\u0001",},"b":[1,10,-2.5,0.1,9007199254740993,null,true,{},],}"#;
         assert_eq!(fingerprint(text).0, "302ac5ac33ef1708276f93ec31ac60e258d544ceb390b2a8748d36dea3d16a1a");
-        assert_eq!(fingerprint(text).0, hex(&Sha256::digest(canonical)));
+        assert_eq!(fingerprint(text).0, hex::encode(Sha256::digest(canonical)));
     }
 
     #[test]
     fn a_long_payload_is_hashed_in_pieces_as_in_one() {
         let text = format!("[{}0]", r#"["é",[],{},1.25],"#.repeat(3000));
         let canonical = format!("[{}0,]", r#"["é",[],{},1.25,],"#.repeat(3000));
-        assert_eq!(fingerprint(&text).0, hex(&Sha256::digest(canonical)));
+        assert_eq!(fingerprint(&text).0, hex::encode(Sha256::digest(canonical)));
     }
 
     #[test]

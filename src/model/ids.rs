@@ -111,12 +111,8 @@ macro_rules! record_id {
 
 /// Serializes an id as [`ObjectId`] itself does, by its digits as a member `$oid`, without a new string for each.
 pub(super) fn serialize<S: Serializer>(id: ObjectId, serializer: S) -> Result<S::Ok, S::Error> {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [0; 24];
-    for (pair, byte) in text.chunks_exact_mut(2).zip(id.bytes()) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
-    }
+    hex::encode_to_slice(id.bytes(), &mut text).map_err(S::Error::custom)?;
     let mut extended = serializer.serialize_struct("$oid", 1)?;
     extended.serialize_field("$oid", str::from_utf8(&text).map_err(S::Error::custom)?)?;
     extended.end()

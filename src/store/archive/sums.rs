@@ -52,7 +52,7 @@ impl Tally {
     /// The sums of all that was added.
     pub fn finish(self) -> Sums {
         let sum = |(part, Growing { records, bytes, hash }): (Part, Growing)| {
-            (part, Sum { records, bytes, sha256: hex(&hash.finalize()) })
+            (part, Sum { records, bytes, sha256: hex::encode(hash.finalize()) })
         };
         self.0.into_iter().map(sum).collect()
     }
@@ -66,11 +66,7 @@ impl std::fmt::Debug for Tally {
 
 /// SHA-256 of bytes, in hex.
 pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(bytes))
 }
 
 #[cfg(test)]
