@@ -115,7 +115,7 @@ impl Books {
         let key = format!("round-{round}");
         let commits = (0..self.clients).map(|number| {
             let planner = Arc::new(sample::planner(batch, &key));
-            async move { self.store.execute(&sample::client(number), planner).await }
+            async move { self.store.execute(&sample::client(number), planner, Wanted::Nothing).await }
         });
         for outcome in self.runtime.block_on(join_all(commits)) {
             assert!(!outcome.expect("the batch is valid").replayed);

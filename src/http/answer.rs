@@ -23,7 +23,7 @@ use crate::dataset::Dataset;
 use crate::metrics::{Phase, Replay};
 use crate::model::{Cursor, RecordId, Revision};
 use crate::plan::{IdMap, Receipt, Summary};
-use crate::store::{Data, DataStream, FullReason, Mode, Moment, Pull, Wanted};
+use crate::store::{After, Data, DataStream, FullReason, Mode, Moment, Pull, Wanted};
 
 /// What a phone asks of the answer, beside what it asks of the books.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,7 +80,7 @@ const SMALL: usize = 1 << 10;
 pub async fn show(
     admitted: &Admitted,
     receipt: &Receipt,
-    after: Option<Moment>,
+    after: Option<&After>,
     view: View,
     app: &App,
 ) -> Result<Shown, ApiError> {
@@ -117,7 +117,7 @@ pub async fn stand(admitted: &Admitted, app: &App) -> Result<Pull, ApiError> {
 async fn read(
     admitted: &Admitted,
     wanted: Wanted,
-    after: Option<Moment>,
+    after: Option<&After>,
     committed: Revision,
     app: &App,
 ) -> Result<Pull, ApiError> {

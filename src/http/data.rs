@@ -113,7 +113,8 @@ async fn etag_of_stream(
     while let Some(piece) = large.data.next().await {
         hash.update(&piece?);
     }
-    large.data = app.store.dataset(&admitted.client(), view.wanted, Some(large.moment)).await?.data.into_stream();
+    large.data =
+        app.store.dataset(&admitted.client(), view.wanted, Some(&large.moment.into())).await?.data.into_stream();
     Ok((etag_of_hash(hash, view.coding), Shown::Large(large)))
 }
 

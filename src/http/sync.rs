@@ -20,7 +20,7 @@ use crate::clock::Stamp;
 use crate::metrics::{self, OperationKind, Phase, Replay};
 use crate::model::{ClientId, Cursor, IdempotencyKey};
 use crate::plan::{Decision, Idempotent, Planner, ReadSet, Receipt, Reject, Snapshot, SyncPlanner};
-use crate::store::{FullReason, Outcome, Wanted};
+use crate::store::{FullReason, MOST_READ_ON_THE_WAY, Outcome, Wanted};
 
 /// As long as phones wait. Work that takes longer goes on, and a retry with the same key finds it.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -142,7 +142,7 @@ async fn share(
         return Ok((show(admitted, &receipt, None, view, app).await?, None));
     }
     let Some(key) = key else {
-        let outcome = execute(admitted, None, received, app).await?;
+        let outcome = execute(admitted, None, received, view.wanted, app).await?;
         return Ok((show_outcome(admitted, &outcome, view, app).await?, by_receipt(&outcome)));
     };
     let slot = Slot {
@@ -155,7 +155,7 @@ async fn share(
     // What is too large to be shared is read by each for itself; who has executed the batch has begun to.
     let mut begun = None;
     let work = async {
-        let outcome = execute(admitted, Some(key), received, app).await?;
+        let outcome = execute(admitted, Some(key), received, view.wanted, app).await?;
         match show_outcome(admitted, &outcome, view, app).await? {
             Shown::Whole(answer) => Ok(answer.or_replayed(by_receipt(&outcome))),
             large @ Shown::Large(_) => {
@@ -178,19 +178,20 @@ async fn share(
     }
 }
 
-/// Executes the batch when it is the client's turn.
+/// Executes the batch when it is the client's turn. `next` is what will be shown of the dataset.
 async fn execute(
     admitted: &Admitted,
     key: Option<IdempotencyKey>,
     Received { batch, in_work }: Received,
+    next: Wanted,
     app: &App,
 ) -> Result<Outcome, ApiError> {
     let (client, trace) = (admitted.client(), admitted.trace());
     let _turn = admitted.turn_to_execute().await?;
-    admitted.hold_more(batch.execution_footprint())?;
+    admitted.hold_more(batch.execution_footprint() + admitted.likely_answer().min(MOST_READ_ON_THE_WAY))?;
     let operations = operations(&batch);
     let planner = Timed { inner: planner(key, batch), trace: Arc::clone(trace) };
-    let executed = app.store.execute(&client, Arc::new(planner));
+    let executed = app.store.execute(&client, Arc::new(planner), next);
     let outcome = trace.during_async(Phase::Execute, executed).await?;
     // From here on the request holds its answer, and no more of the batch.
     drop(in_work);
@@ -238,7 +239,7 @@ impl Planner for Timed {
 }
 
 async fn show_outcome(admitted: &Admitted, outcome: &Outcome, view: View, app: &App) -> Result<Shown, ApiError> {
-    let shown = show(admitted, &outcome.receipt, Some(outcome.moment), view, app).await;
+    let shown = show(admitted, &outcome.receipt, Some(&outcome.after), view, app).await;
     shown.map_err(|error| error.after(true))
 }
 

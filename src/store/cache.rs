@@ -95,6 +95,11 @@ impl DatasetCache {
         found(self.known(epoch, client).filter(|known| known.lineage.holds(position, known.position.revision)))
     }
 
+    /// Whether something is kept of a client.
+    pub fn knows(&self, epoch: u64, client: ClientId) -> bool {
+        self.clients.contains_key(&(epoch, client))
+    }
+
     /// Keeps nothing of a client any more.
     pub fn forget(&self, epoch: u64, client: ClientId) {
         self.clients.invalidate(&(epoch, client));

@@ -1,6 +1,7 @@
 //! Where the books are kept: one contract, three engines.
 
 mod account;
+mod books;
 mod cache;
 mod client_queue;
 mod gather;
@@ -19,7 +20,7 @@ use async_trait::async_trait;
 use crate::model::{ClientId, SessionId};
 use crate::plan::{Planner, ReadSet, Receipt, Reject, Snapshot};
 pub use account::{AccountCollection, Standing};
-pub use pull::{Data, DataStream, FullReason, Mode, Moment, Pull, Wanted};
+pub use pull::{After, Data, DataStream, FullReason, Mode, Moment, Pull, Wanted};
 
 /// A store of all clients' books.
 ///
@@ -42,11 +43,17 @@ pub use pull::{Data, DataStream, FullReason, Mode, Moment, Pull, Wanted};
 /// runs it on a task of its own, to its end.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Loads what the planner reads, lets it plan, and commits the plan.
+    /// Loads what the planner reads, lets it plan, and commits the plan. `next` is what will be asked for afterwards: a
+    /// store may read it on the way.
     ///
     /// # Errors
     /// [`ExecuteError`].
-    async fn execute(&self, client: &ClientId, planner: Arc<dyn Planner>) -> Result<Outcome, ExecuteError>;
+    async fn execute(
+        &self,
+        client: &ClientId,
+        planner: Arc<dyn Planner>,
+        next: Wanted,
+    ) -> Result<Outcome, ExecuteError>;
 
     /// What a planner that reads this would be given now. It holds every batch whose `execute` had returned
     /// `Ok` before, and of a batch under way all or nothing.
@@ -55,12 +62,13 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`].
     async fn snapshot(&self, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError>;
 
-    /// One client's dataset, or as much of it as is wanted. It is of the moment `after` or of a later one; without
-    /// a moment it is of now.
+    /// One client's dataset, or as much of it as is wanted. It holds all that was committed at the moment `after`, and of
+    /// what other programs write all that was there when the batch of that moment began; without a moment it is of
+    /// now.
     ///
     /// # Errors
     /// [`StoreError`], be it here or in the middle of a stream.
-    async fn dataset(&self, client: &ClientId, wanted: Wanted, after: Option<Moment>) -> Result<Pull, StoreError>;
+    async fn dataset(&self, client: &ClientId, wanted: Wanted, after: Option<&After>) -> Result<Pull, StoreError>;
 
     /// Rises whenever the store was away and is back, for it may be back from a backup: what was remembered of it
     /// before does not hold any more. Asks nobody.
@@ -89,15 +97,18 @@ pub trait Store: Send + Sync + 'static {
 }
 
 /// What came of a batch.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Outcome {
     /// Its receipt.
     pub receipt: Receipt,
     /// Whether it had been committed before, so that nothing was written now.
     pub replayed: bool,
     /// When it is certain to be in the dataset.
-    pub moment: Moment,
+    pub after: After,
 }
+
+/// The most of a dataset that [`Store::execute`] may have read on the way, in bytes.
+pub const MOST_READ_ON_THE_WAY: usize = 1 << 20;
 
 /// How much memory datasets may take, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,14 @@
 //! How much of a dataset a phone wants, and what it gets.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use utoipa::ToSchema;
 
 use super::StoreError;
+use super::books::Books;
 use crate::model::{ClientId, Cursor, Lineage, Position, Revision, StoreId};
 
 /// How much of a client's dataset is wanted.
@@ -91,6 +94,21 @@ pub struct Moment {
     pub position: Position,
     /// The database's own time, where it has one; 0 where it has none.
     pub time: u64,
+}
+
+/// What a dataset must not be older than.
+#[derive(Debug, Clone, Default)]
+pub struct After {
+    /// The moment.
+    pub moment: Moment,
+    /// The books of that moment, if whoever was there has read them.
+    pub(super) books: Option<Arc<Books>>,
+}
+
+impl From<Moment> for After {
+    fn from(moment: Moment) -> Self {
+        Self { moment, books: None }
+    }
 }
 
 /// The most that changed records may take to be told one by one where so much of a dataset may be held: in any case

@@ -171,8 +171,12 @@ impl Admitted {
     /// # Errors
     /// [`ApiError::Overloaded`], as [`Admitted::hold`].
     pub fn hold_likely_answer(&self) -> Result<(), ApiError> {
-        let known = self.0.admission.answer_sizes.get(&self.0.client);
-        self.hold(known.unwrap_or(Admission::UNKNOWN_ANSWER))
+        self.hold(self.likely_answer())
+    }
+
+    /// What the answer to this client is likely to take, in bytes.
+    pub fn likely_answer(&self) -> usize {
+        self.0.admission.answer_sizes.get(&self.0.client).unwrap_or(Admission::UNKNOWN_ANSWER)
     }
 
     /// Holds what the answer to this client does take, and remembers it for the next one.

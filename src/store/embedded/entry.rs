@@ -96,7 +96,7 @@ pub(super) fn work_out<T: Open>(
         }
         Decision::Replay(receipt) => {
             let moment = moment(tables.lineage(client)?.at(snapshot.revision));
-            Work::Known(Box::new(Outcome { receipt: *receipt, replayed: true, moment }))
+            Work::Known(Box::new(Outcome { receipt: *receipt, replayed: true, after: moment.into() }))
         }
     }))
 }

@@ -23,8 +23,8 @@ use super::cache::{DatasetCache, Known};
 use super::gather::Gathered;
 use super::pull::{Reading, most_changed};
 use super::{
-    Data, DatasetMemory, ExecuteError, FullReason, Health, Mode, Moment, Outcome, Pull, Standing, Store, StoreError,
-    Wanted,
+    After, Data, DatasetMemory, ExecuteError, FullReason, Health, Mode, Moment, Outcome, Pull, Standing, Store,
+    StoreError, Wanted,
 };
 use crate::model::{ClientId, Collection, Cursor, Lineage, Position, Revision, SessionId, StoreId};
 use crate::plan::{Planner, ReadSet, Snapshot};
@@ -112,7 +112,7 @@ impl EmbeddedStore {
 
 #[async_trait]
 impl Store for EmbeddedStore {
-    async fn execute(&self, client: &ClientId, planner: Arc<dyn Planner>) -> Result<Outcome, ExecuteError> {
+    async fn execute(&self, client: &ClientId, planner: Arc<dyn Planner>, _: Wanted) -> Result<Outcome, ExecuteError> {
         self.writer.execute(*client, planner).await
     }
 
@@ -124,11 +124,12 @@ impl Store for EmbeddedStore {
         .await
     }
 
-    async fn dataset(&self, client: &ClientId, wanted: Wanted, after: Option<Moment>) -> Result<Pull, StoreError> {
-        if let (Wanted::Nothing, Some(moment)) = (wanted, after) {
+    async fn dataset(&self, client: &ClientId, wanted: Wanted, after: Option<&After>) -> Result<Pull, StoreError> {
+        let moment = after.map(|after| after.moment);
+        if let (Wanted::Nothing, Some(moment)) = (wanted, moment) {
             return Ok(Pull::nothing(self.id, *client, moment, true));
         }
-        if let Some(known) = after.and_then(|after| self.cache.reached(EPOCH, *client, after.position)) {
+        if let Some(known) = moment.and_then(|moment| self.cache.reached(EPOCH, *client, moment.position)) {
             return Ok(known.pull(self.id, *client, wanted));
         }
         let reader = Reader {

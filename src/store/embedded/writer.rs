@@ -302,12 +302,12 @@ fn write(
     let known = tables.lineage(client)?;
     let before = known.at(entry.before);
     if !entry.is_commit() {
-        return Ok((Outcome { receipt: entry.receipt, replayed: false, moment: moment(before) }, None));
+        return Ok((Outcome { receipt: entry.receipt, replayed: false, after: moment(before).into() }, None));
     }
     let (after, lineage) = advance(client, &entry, history, known, tables)?;
     let (receipt, records) = entry.into_parts();
     let commit = Commit { before, after, lineage: Arc::new(lineage), records };
-    Ok((Outcome { receipt, replayed: false, moment: moment(after) }, Some(commit)))
+    Ok((Outcome { receipt, replayed: false, after: moment(after).into() }, Some(commit)))
 }
 
 /// Makes an entry the client's newest commit.
@@ -458,6 +458,6 @@ mod tests {
         let books = Books::new();
         let slow = books.worked_out("key", &tea(1));
         assert_eq!(books.commit(books.plain("key", &tea(2))).unwrap().receipt.revision, Revision(1));
-        assert_eq!(books.commit(slow), Err(Reject::KeyReused));
+        assert_eq!(books.commit(slow).err(), Some(Reject::KeyReused));
     }
 }

@@ -9,13 +9,15 @@ use mongodb::{ClientSession, Database};
 use super::connection::Deployment;
 use super::counter::Raised;
 use super::error::{DOCUMENT_VALIDATION_FAILURE, DUPLICATE_KEY, Failure, Stopped};
+use super::executed::Executed;
 use super::write::{Refused, insert, update};
-use super::{CLIENTS, Executed, RECEIPTS};
+use super::{CLIENTS, RECEIPTS};
 use crate::dataset::Records;
 use crate::failpoint::{self, Point};
 use crate::model::{ClientId, Lineage};
 use crate::plan::{Plan, Reject, StoredReceipt};
 use crate::store::StoreError;
+use crate::store::books::Whole;
 use crate::store::records::{Change, ChangeKind, Fields, raw_bson};
 
 /// A batch whose fate is decided.
@@ -29,7 +31,7 @@ pub(super) struct Decided {
 /// What is to become of a batch.
 pub(super) enum Fate {
     /// It is written.
-    Write(Ready),
+    Write(Box<Ready>),
     /// There is nothing to write, and this is the answer.
     Tell(Box<Result<Executed, Reject>>),
 }
@@ -39,8 +41,10 @@ pub(super) struct Ready {
     pub plan: Box<Plan>,
     /// Its writes.
     pub changes: Vec<Change<RawDocumentBuf>>,
-    /// The records as it leaves them, if they are to be kept.
+    /// The records as it leaves them, if they are to be kept or shown.
     pub records: Records,
+    /// All records as it found them, if they were read beside.
+    pub whole: Option<Whole>,
     /// The lineage of the history that it begins, if it does.
     pub begun: Option<Lineage>,
 }
@@ -54,8 +58,9 @@ impl Decided {
     /// What came of it, once that is committed.
     pub fn into_answer(self) -> Result<Executed, Reject> {
         match self.fate {
-            Fate::Write(Ready { plan, begun, records, .. }) => {
-                Ok(Executed::wrote(*plan, &self.raised.before, begun, records))
+            Fate::Write(ready) => {
+                let Ready { plan, begun, records, whole, .. } = *ready;
+                Ok(Executed::wrote(*plan, &self.raised.before, begun, records, whole))
             }
             Fate::Tell(answer) => *answer,
         }
@@ -133,7 +138,8 @@ impl Writes {
         let mut writes = Self::default();
         for (member, Decided { client, raised, fate }) in decided.iter_mut().enumerate() {
             let fields = match fate {
-                Fate::Write(Ready { plan, changes, begun, .. }) => {
+                Fate::Write(ready) => {
+                    let Ready { plan, changes, begun, .. } = &mut **ready;
                     if let Some(receipt) = &plan.remember {
                         writes.receipts.push(member, receipt_record(client, receipt)?);
                     }

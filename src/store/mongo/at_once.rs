@@ -17,7 +17,7 @@ use super::error::{code, describe};
 use super::{CLIENTS, within};
 use crate::dataset::{Dataset, Encoder, Records};
 use crate::model::{ClientId, Collection, Position, Revision};
-use crate::store::StoreError;
+use crate::store::{MOST_READ_ON_THE_WAY, StoreError};
 
 /// What one command has read.
 pub(super) struct AtOnce {
@@ -35,17 +35,29 @@ pub(super) enum Extent {
     Since(Revision),
 }
 
-const MOST_BYTES: usize = 1 << 20;
+/// What one command came to.
+pub(super) enum Found {
+    /// All that was asked for.
+    All(Box<AtOnce>),
+    /// More than one command should read.
+    TooMuch,
+    /// Nothing that can be told: there is no document of the client yet, or it is not to be served now. Who reads in
+    /// another way says so.
+    Nothing,
+}
 
-/// The clients whose datasets were small when all of them was read last.
+/// The most records of each collection that one command reads of a client.
+pub(super) const MOST_RECORDS: usize = 2000;
+
+/// The clients whose datasets turned out not to be small, and so are not: nothing of a dataset is ever taken away.
 #[derive(Debug)]
-pub(super) struct SmallClients(Cache<ClientId, ()>);
+pub(super) struct LargeClients(Cache<ClientId, ()>);
 
-impl SmallClients {
-    /// More clients than that are forgotten again.
+impl LargeClients {
+    /// More clients than that are forgotten, and found out anew.
     const MOST_CLIENTS: u64 = 100_000;
 
-    /// Nothing was read yet.
+    /// Nobody is known yet.
     pub fn new() -> Self {
         Self(Cache::new(Self::MOST_CLIENTS))
     }
@@ -55,14 +67,17 @@ impl SmallClients {
         self.0.contains_key(client)
     }
 
-    /// Notes what was found.
-    pub fn note(&self, client: &ClientId, small: bool) {
-        match small {
-            _ if small == self.contains(client) => {}
-            true => self.0.insert(*client, ()),
-            false => self.0.invalidate(client),
+    /// Notes one.
+    pub fn note(&self, client: &ClientId) {
+        if !self.contains(client) {
+            self.0.insert(*client, ());
         }
     }
+}
+
+/// The largest dataset that is read with one command where so much may be held, in bytes.
+pub(super) fn most_bytes(most_held: usize) -> usize {
+    MOST_READ_ON_THE_WAY.min(most_held)
 }
 
 /// Whether so few commits lie between two positions that they cannot have changed much.
@@ -74,35 +89,35 @@ pub(super) fn is_recent(before: Position, after: Position) -> bool {
 impl Reader {
     /// The largest dataset that is read with one command, in bytes.
     pub fn most_at_once(&self) -> usize {
-        MOST_BYTES.min(self.most_held)
+        most_bytes(self.most_held)
     }
 
-    /// Reads with one command, of this moment or of now, if it can be: `None` if there is no document of the client
-    /// yet, if it turns out to be too much, or if the database refuses such a command.
-    pub async fn at_once(&self, at: Option<At>, extent: Extent) -> std::result::Result<Option<AtOnce>, StoreError> {
+    /// Reads with one command, of this moment or of now, if it can be.
+    pub async fn at_once(&self, at: Option<At>, extent: Extent) -> std::result::Result<Found, StoreError> {
         let command = command(self.client, extent);
         within(LONGEST_READ, retried(|| self.try_at_once(at, extent, command.clone()))).await
     }
 
-    async fn try_at_once(&self, at: Option<At>, extent: Extent, command: RawDocumentBuf) -> Result<Option<AtOnce>> {
+    async fn try_at_once(&self, at: Option<At>, extent: Extent, command: RawDocumentBuf) -> Result<Found> {
         let mut session = self.snapshot(at).await?;
         let mut cursor = match self.db.run_raw_cursor_command(command).session(&mut session).batch().await {
             Err(error) if is_refusal(&error) => {
                 tracing::debug!(error = describe(&error), "the dataset is not read with one command");
-                return Ok(None);
+                return Ok(Found::TooMuch);
             }
             cursor => cursor?,
         };
-        let Some(batch) = cursor.stream(&mut session).next().await.transpose()? else { return Ok(None) };
+        let Some(batch) = cursor.stream(&mut session).next().await.transpose()? else { return Ok(Found::Nothing) };
         let (Some(document), Some(time)) = (batch.doc_slices()?.into_iter().next(), session.snapshot_time()) else {
-            return Ok(None);
+            return Ok(Found::Nothing);
         };
-        let document = document?.as_document().filter(|document| document.as_bytes().len() <= self.most_at_once());
-        let dataset = document.and_then(|document| dataset(document, extent));
-        let read = document.zip(dataset);
-        let read = read.map(|(own, dataset)| AtOnce { counter: Counter::of(own), at: At(time), dataset });
-        // Who reads it in another way says why it is not served.
-        Ok(read.filter(|read| !read.counter.importing))
+        let Some(document) = document?.as_document() else { return Ok(Found::Nothing) };
+        if document.as_bytes().len() > self.most_at_once() || !is_complete(document) {
+            return Ok(Found::TooMuch);
+        }
+        let (counter, at) = (Counter::of(document), At(time));
+        let dataset = dataset(document, extent).filter(|_| !counter.importing);
+        Ok(dataset.map_or(Found::Nothing, |dataset| Found::All(Box::new(AtOnce { counter, at, dataset }))))
     }
 }
 
@@ -120,6 +135,8 @@ fn command(client: ObjectId, extent: Extent) -> RawDocumentBuf {
         for stage in records_of(client, extent) {
             records.push(stage);
         }
+        // One more, so that what is missing is missed.
+        records.push(rawdoc! { "$limit": MOST_RECORDS as i64 + 1 });
         let name = collection.name();
         pipeline.push(rawdoc! { "$lookup": { "from": name, "pipeline": records, "as": name } });
     }
@@ -137,6 +154,14 @@ fn records_of(client: ObjectId, extent: Extent) -> [RawDocumentBuf; 2] {
             rawdoc! { "$sort": { "clientId": 1, "revision": 1 } },
         ],
     }
+}
+
+/// Whether none of the collections has more records than were asked for.
+fn is_complete(document: &RawDocument) -> bool {
+    Collection::ALL.into_iter().all(|collection| {
+        let records = document.get_array(collection.name());
+        records.is_ok_and(|records| records.into_iter().nth(MOST_RECORDS).is_none())
+    })
 }
 
 /// The dataset in a client's document. What is wrong with it is told by those who read it in another way.
@@ -191,6 +216,13 @@ mod tests {
         let all = dataset(&document(&[record(1), record(2)]), Extent::Full).unwrap();
         assert_eq!(json(&changed), json(&all));
         assert!(json(&all).contains("\"items\":[{\"_id\":\"0101"), "{}", json(&all));
+    }
+
+    #[test]
+    fn one_record_more_than_is_asked_for_is_too_much() {
+        let records = |count: usize| document(&vec![record(1); count]);
+        assert!(is_complete(&records(MOST_RECORDS)));
+        assert!(!is_complete(&records(MOST_RECORDS + 1)));
     }
 
     #[test]

@@ -16,11 +16,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::backoff::Backoff;
 use super::connection::Deployment;
+use super::executed::Executed;
 use super::histories::Histories;
 use super::load::Keep;
 use super::orphans::Orphans;
 use super::transaction::{Batch, Shared, Transactions};
-use super::{Executed, WORK_DEADLINE, late};
+use super::{WORK_DEADLINE, late};
 use crate::model::ClientId;
 use crate::store::cache::DatasetCache;
 use crate::store::client_queue::Turn;
@@ -33,6 +34,7 @@ pub(super) struct GroupCommit {
     histories: Arc<Histories>,
     /// `None` where others write too.
     cache: Option<Arc<DatasetCache>>,
+    most_shown: usize,
     runtime: Handle,
     strays: Semaphore,
     waiting: Mutex<Waiting>,
@@ -79,10 +81,16 @@ impl GroupCommit {
     /// Batches that could not share a transaction and go alone, at once.
     const STRAYS_AT_ONCE: usize = 8;
 
-    /// Call it on the main runtime, which groups are committed on.
-    pub fn new(orphans: Arc<Orphans>, histories: Arc<Histories>, cache: Option<Arc<DatasetCache>>) -> Self {
+    /// Call it on the main runtime, which groups are committed on. Of a dataset that is to be shown so many bytes are read
+    /// beside a plan at most.
+    pub fn new(
+        orphans: Arc<Orphans>,
+        histories: Arc<Histories>,
+        cache: Option<Arc<DatasetCache>>,
+        most_shown: usize,
+    ) -> Self {
         let strays = Semaphore::new(Self::STRAYS_AT_ONCE);
-        Self { orphans, histories, cache, runtime: Handle::current(), strays, waiting: Mutex::default() }
+        Self { orphans, histories, cache, most_shown, runtime: Handle::current(), strays, waiting: Mutex::default() }
     }
 
     /// Whether a batch may share a transaction. On a sharded cluster each client has its shard, and a transaction over
@@ -214,7 +222,8 @@ impl GroupCommit {
 
     fn transactions<'a>(&'a self, deployment: &'a Deployment) -> Transactions<'a> {
         let keep = if self.cache.is_some() { Keep::Records } else { Keep::Nothing };
-        Transactions { deployment, orphans: &self.orphans, histories: &self.histories, keep }
+        let (orphans, histories, most_shown) = (&self.orphans, &self.histories, self.most_shown);
+        Transactions { deployment, orphans, histories, keep, most_shown }
     }
 
     fn answer(&self, caller: Caller, executed: Result<Executed, ExecuteError>) {

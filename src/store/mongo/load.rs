@@ -12,11 +12,13 @@ use serde::de::DeserializeOwned;
 use super::counter::Counter;
 use super::error::Failure;
 use super::find::{find, in_few_batches};
-use super::{DEALERS, LOCAL_IDS, RECEIPTS, together};
+use super::together::{Extent, Found, Questions};
+use super::{DEALERS, LOCAL_IDS, RECEIPTS};
 use crate::dataset::Records;
-use crate::model::{ClientId, Collection, CustomerId, DealerId, GroupId, IdempotencyKey, InvoiceId, LocalId};
+use crate::model::{ClientId, Collection, CustomerId, DealerId, GroupId, IdempotencyKey, InvoiceId, ItemId, LocalId};
 use crate::plan::{LocalRecord, NumberSearch, ReadSet, Snapshot, StoredReceipt};
 use crate::store::StoreError;
+use crate::store::books::Whole;
 use crate::store::records::{named_by_local_ids, stored_invoice, stored_item};
 
 /// What a client's planner asks for.
@@ -25,6 +27,16 @@ pub(super) struct Asked<'a> {
     pub client: &'a ClientId,
     pub counter: &'a Counter,
     pub reads: &'a ReadSet,
+    /// How much is wanted beside that, if it can be had with one command for all.
+    pub beside: Beside,
+}
+
+/// What is read beside what planners look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beside {
+    Nothing,
+    /// All records of the client, because they will be shown next.
+    Everything,
 }
 
 /// What was read for a plan.
@@ -34,6 +46,8 @@ pub(super) struct Loaded {
     pub revisions: HashMap<ObjectId, Bson>,
     /// The items and invoices as they are stored, if they are to be kept.
     pub records: Records,
+    /// All records of the client, if they were read beside; the items and invoices are kept then.
+    pub whole: Option<Whole>,
 }
 
 /// What is kept of the items and invoices beside what the rules look at.
@@ -78,12 +92,10 @@ pub(super) async fn glance(
     let mut group = Group { keep, members: asked.iter().map(Member::new).collect() };
     // First, because they name items and invoices.
     group.local_ids(db, session.as_deref_mut()).await?;
-    let questions = group.questions();
+    group.members.iter_mut().for_each(Member::name_records);
     match (asking, session.as_deref_mut()) {
-        (Asking::Together, Some(session)) if together::is_worthwhile(&questions) => {
-            together::ask(db, session, &questions, |kind, record| group.take(kind, record)).await?;
-        }
-        (_, session) => ask(db, session, &questions, |kind, record| group.take(kind, record)).await?,
+        (Asking::Together, Some(session)) => group.ask_together(db, session).await?,
+        (_, session) => group.ask_apart(db, session).await?,
     }
     for member in &mut group.members {
         member.find_free_numbers(db, session.as_deref_mut(), keep).await?;
@@ -154,11 +166,54 @@ struct Group<'a> {
 /// One of them, and what was loaded for it so far.
 struct Member<'a> {
     asked: &'a Asked<'a>,
+    named: Named,
     loaded: Loaded,
 }
 
+/// Which of a client's items and invoices are asked for, and which numbers of invoices.
+#[derive(Default)]
+struct Named {
+    items: BTreeSet<ItemId>,
+    invoices: BTreeSet<InvoiceId>,
+    numbers: Vec<String>,
+}
+
 impl<'a> Group<'a> {
-    /// What is asked for, by kind.
+    /// With one command, if that is less work.
+    async fn ask_together(&mut self, db: &Database, session: &mut ClientSession) -> Result<(), Failure> {
+        for member in &mut self.members {
+            member.loaded.whole = (member.asked.beside == Beside::Everything).then(Whole::default);
+        }
+        if self.try_together(db, session).await? == Extent::Cut {
+            self.members.iter_mut().for_each(|member| member.loaded.whole = None);
+            self.try_together(db, session).await?;
+        }
+        Ok(())
+    }
+
+    async fn try_together(&mut self, db: &Database, session: &mut ClientSession) -> Result<Extent, Failure> {
+        let (named, whole) = (self.questions(), self.whole());
+        let questions = Questions { named: &named, whole: &whole };
+        if questions.are_worthwhile() {
+            return questions.ask(db, session, |found| self.take(found)).await;
+        }
+        self.members.iter_mut().for_each(|member| member.loaded.whole = None);
+        self.ask_apart(db, Some(session)).await?;
+        Ok(Extent::Complete)
+    }
+
+    async fn ask_apart(&mut self, db: &Database, session: Option<&mut ClientSession>) -> Result<(), Failure> {
+        let questions = self.questions();
+        ask(db, session, &questions, |kind, record| self.take(Found::Named(kind, record))).await
+    }
+
+    /// The clients of whom everything is read.
+    fn whole(&self) -> Vec<ObjectId> {
+        let members = self.members.iter().filter(|member| member.loaded.whole.is_some());
+        members.map(|member| member.asked.client.object_id()).collect()
+    }
+
+    /// What is asked for by name, by kind.
     fn questions(&self) -> Vec<Question> {
         let mut questions = BTreeMap::<Kind, Question>::new();
         for (client, (kind, names)) in self.members.iter().flat_map(Member::names) {
@@ -206,10 +261,13 @@ impl<'a> Group<'a> {
     }
 
     /// Gives a record to the client whose it is.
-    fn take(&mut self, kind: Kind, record: &RawDocument) {
+    fn take(&mut self, found: Found<'_>) {
         let keep = self.keep;
-        if let Some(member) = self.owner_of(record) {
-            member.loaded.take(kind, keep, record);
+        let (Found::Named(_, record) | Found::Any(_, record)) = found;
+        let Some(member) = self.owner_of(record) else { return };
+        match found {
+            Found::Named(kind, record) => member.loaded.take(kind, keep, record),
+            Found::Any(collection, record) => member.take_any(collection, record),
         }
     }
 }
@@ -218,24 +276,54 @@ impl<'a> Member<'a> {
     fn new(asked: &'a Asked<'a>) -> Self {
         let Counter { revision, next_invoice, .. } = *asked.counter;
         let snapshot = Snapshot { revision, next_invoice, ..Snapshot::default() };
-        Self { asked, loaded: Loaded { snapshot, revisions: HashMap::new(), records: Records::new() } }
+        let loaded = Loaded { snapshot, revisions: HashMap::new(), records: Records::new(), whole: None };
+        Self { asked, named: Named::default(), loaded }
     }
 
-    /// The ids and numbers that it asks for, by kind.
-    fn names(&self) -> impl Iterator<Item = (ObjectId, (Kind, Vec<Bson>))> {
-        let reads = self.asked.reads;
-        let (items, invoices) = named_by_local_ids(&self.loaded.snapshot, reads);
+    /// Finds out what it names, once the local ids are known.
+    fn name_records(&mut self) {
+        let (items, invoices) = named_by_local_ids(&self.loaded.snapshot, self.asked.reads);
         let numbers = self.search().window().unwrap_or_default();
-        let names = [
-            (Kind::Items, bson_ids(&items, |id| id.0)),
-            (Kind::Invoices, bson_ids(&invoices, |id| id.0)),
-            (Kind::Groups, bson_ids(&reads.groups, |id| id.0)),
-            (Kind::Customers, bson_ids(&reads.customers, |id| id.0)),
-            (Kind::Dealers, bson_ids(&reads.dealers, |id| id.0)),
-            (Kind::Numbers, numbers.into_iter().map(Bson::String).collect()),
-        ];
+        self.named = Named { items, invoices, numbers };
+    }
+
+    /// The ids and numbers that it asks for, by kind. If all of the client's records are read, only others' are asked for.
+    fn names(&self) -> impl Iterator<Item = (ObjectId, (Kind, Vec<Bson>))> {
+        let (reads, Named { items, invoices, numbers }) = (self.asked.reads, &self.named);
+        let dealers = (Kind::Dealers, bson_ids(&reads.dealers, |id| id.0));
+        let own = || {
+            [
+                (Kind::Items, bson_ids(items, |id| id.0)),
+                (Kind::Invoices, bson_ids(invoices, |id| id.0)),
+                (Kind::Groups, bson_ids(&reads.groups, |id| id.0)),
+                (Kind::Customers, bson_ids(&reads.customers, |id| id.0)),
+                (Kind::Numbers, numbers.iter().cloned().map(Bson::String).collect()),
+            ]
+        };
+        let own = if self.loaded.whole.is_some() { None } else { Some(own()) };
         let client = self.asked.client.object_id();
-        names.into_iter().map(move |names| (client, names))
+        own.into_iter().flatten().chain([dealers]).map(move |names| (client, names))
+    }
+
+    /// Takes in any record of the client.
+    fn take_any(&mut self, collection: Collection, record: &RawDocument) {
+        let (reads, Named { items, invoices, numbers }) = (self.asked.reads, &self.named);
+        let Some(whole) = &mut self.loaded.whole else { return };
+        let id = object_id(record, "_id");
+        whole.push(collection, id, record);
+        if collection == Collection::Invoices && !numbers.is_empty() {
+            // All of them, so that none has to be asked for.
+            self.loaded.snapshot.taken_numbers.extend(record.get_str("invoiceNumber").ok().map(str::to_owned));
+        }
+        let Some(id) = id else { return };
+        let kind = match collection {
+            Collection::Items if items.contains(&ItemId(id)) => Kind::Items,
+            Collection::Invoices if invoices.contains(&InvoiceId(id)) => Kind::Invoices,
+            Collection::ItemGroups if reads.groups.contains(&GroupId(id)) => Kind::Groups,
+            Collection::ClientCustomers if reads.customers.contains(&CustomerId(id)) => Kind::Customers,
+            _ => return,
+        };
+        self.loaded.take(kind, Keep::Records, record);
     }
 
     /// Searches on where the first numbers, which have been asked for, were taken.
@@ -246,9 +334,9 @@ impl<'a> Member<'a> {
         keep: Keep,
     ) -> Result<(), Failure> {
         let (mut search, mut first) = (self.search(), true);
-        let Self { asked, loaded } = self;
+        let Self { asked, loaded, .. } = self;
         while let Some(window) = search.window() {
-            if !first {
+            if !first && loaded.whole.is_none() {
                 let names = window.into_iter().map(Bson::String).collect();
                 let question = Question { kind: Kind::Numbers, clients: vec![asked.client.object_id()], names };
                 ask(db, session.as_deref_mut(), &[question], |kind, record| loaded.take(kind, keep, record)).await?;
@@ -413,7 +501,7 @@ impl Loaded {
 }
 
 /// Whose records are asked for.
-fn owner(clients: &[ObjectId]) -> Bson {
+pub(super) fn owner(clients: &[ObjectId]) -> Bson {
     match clients {
         [client] => Bson::ObjectId(*client),
         clients => doc! { "$in": clients }.into(),

@@ -13,6 +13,7 @@ mod connection;
 mod counter;
 mod dataset;
 mod error;
+mod executed;
 mod find;
 mod group;
 mod histories;
@@ -37,22 +38,25 @@ use tokio::time::timeout;
 pub use archive::{MongoArchive, Pending};
 pub use options::{MongoOptions, check_database_name, check_url, shown_url};
 
-use super::cache::{Commit, DatasetCache, Known};
+use super::books::Books;
+use super::cache::{DatasetCache, Known};
 use super::client_queue::{ClientQueue, Gate};
 use super::gather::Gathered;
 use super::pull::Reading;
 use super::records::{OwnTable, Table};
-use super::{Data, ExecuteError, FullReason, Health, Moment, Outcome, Pull, Standing, Store, StoreError, Wanted};
-use crate::dataset::Records;
-use crate::model::{ClientId, Cursor, Lineage, SessionId, StoreId};
-use crate::plan::{Plan, Planner, ReadSet, Receipt, Snapshot};
-use at_once::{AtOnce, Extent, SmallClients};
+use super::{
+    After, Data, ExecuteError, FullReason, Health, Moment, Outcome, Pull, Standing, Store, StoreError, Wanted,
+};
+use crate::model::{ClientId, Cursor, SessionId, StoreId};
+use crate::plan::{Planner, ReadSet, Snapshot};
+use at_once::{AtOnce, Extent, Found, LargeClients};
 use connection::{Connection, Deployment};
 use counter::Counter;
 use dataset::{At, Reader};
+use executed::Executed;
 use group::GroupCommit;
 use histories::Histories;
-use load::Keep;
+use load::{Beside, Keep};
 use orphans::Orphans;
 use topology::Topology;
 use transaction::Batch;
@@ -102,14 +106,7 @@ pub struct MongoStore {
     /// `None` where others write too.
     cache: Option<Arc<DatasetCache>>,
     most_held: usize,
-    small: SmallClients,
-}
-
-/// What came of a batch in the database.
-struct Executed {
-    outcome: Outcome,
-    /// How it moved the client's books, if it did.
-    commit: Option<Commit>,
+    large: LargeClients,
 }
 
 /// What of a client's books was read.
@@ -143,7 +140,8 @@ impl MongoStore {
         let memory = options.memory;
         let histories = Arc::new(Histories::new());
         let cache = options.sole_writer.then(|| Arc::new(DatasetCache::new(memory)));
-        let groups = GroupCommit::new(Arc::clone(&orphans), Arc::clone(&histories), cache.clone());
+        let most_shown = at_once::most_bytes(memory.most_held());
+        let groups = GroupCommit::new(Arc::clone(&orphans), Arc::clone(&histories), cache.clone(), most_shown);
         let connection = Connection::begin(options, Arc::clone(&batches), orphans);
         connection.begun().await?;
         Ok(Self {
@@ -155,7 +153,7 @@ impl MongoStore {
             histories,
             cache,
             most_held: memory.most_held(),
-            small: SmallClients::new(),
+            large: LargeClients::new(),
         })
     }
 
@@ -183,14 +181,19 @@ impl MongoStore {
         Ok(deployment)
     }
 
-    async fn execute_in_turn(&self, client: &ClientId, planner: Arc<dyn Planner>) -> Result<Outcome, ExecuteError> {
+    async fn execute_in_turn(
+        &self,
+        client: &ClientId,
+        planner: Arc<dyn Planner>,
+        next: Wanted,
+    ) -> Result<Outcome, ExecuteError> {
         let turn = within(LONGEST_WAIT, self.batches.turn(client.object_id())).await?;
         // Asked before the work, so that nothing of an earlier time of the database is kept for a later one.
         let epoch = self.connection.epoch();
         let deployment = self.deployment().await?;
         match deployment.topology {
             Topology::Transactional => {
-                let batch = Batch::new(*client, epoch, planner);
+                let batch = Batch::new(*client, epoch, planner, self.beside(epoch, client, next));
                 let shares = GroupCommit::shares(&deployment, &batch);
                 let _passed = if shares { None } else { Some(within(LONGEST_WAIT, self.alone.pass()).await?) };
                 self.groups.execute(deployment, batch, turn).await
@@ -199,6 +202,15 @@ impl MongoStore {
                 let _passed = within(LONGEST_WAIT, self.alone.pass()).await?;
                 self.execute_alone(&deployment, epoch, client, planner.as_ref()).await
             }
+        }
+    }
+
+    /// What is worth to be read beside a plan: what is shown next, unless it is large or known already.
+    fn beside(&self, epoch: u64, client: &ClientId, next: Wanted) -> Beside {
+        let is_known = || self.cache.as_ref().is_some_and(|cache| cache.knows(epoch, *client));
+        match next {
+            Wanted::Full(_) if !self.large.contains(client) && !is_known() => Beside::Everything,
+            _ => Beside::Nothing,
         }
     }
 
@@ -224,9 +236,13 @@ impl MongoStore {
         &self,
         client: &ClientId,
         wanted: Wanted,
-        after: Option<Moment>,
+        after: Option<&After>,
     ) -> Result<Pull, StoreError> {
         let epoch = self.connection.epoch();
+        if let Some(books) = after.and_then(|after| after.books.as_deref()) {
+            return self.show(books, epoch, client, wanted);
+        }
+        let after = after.map(|after| after.moment);
         if let (Wanted::Nothing, Some(moment)) = (wanted, after) {
             return Ok(Pull::nothing(self.connection.current()?.store, *client, moment, self.cache.is_some()));
         }
@@ -253,6 +269,18 @@ impl MongoStore {
             most_held: self.most_held,
         };
         self.read(&reader, epoch, deployment.store, client, wanted, after).await
+    }
+
+    /// Shows what was read beside a plan.
+    fn show(&self, books: &Books, epoch: u64, client: &ClientId, wanted: Wanted) -> Result<Pull, StoreError> {
+        let store = self.connection.current()?.store;
+        let known = books.known().map_err(|e| StoreError::Internal(format!("a record is not valid BSON: {e}")))?;
+        let pull = known.pull(store, *client, wanted);
+        if let Some(cache) = &self.cache {
+            cache.missed();
+            cache.keep(epoch, *client, known);
+        }
+        Ok(Pull { exact: self.cache.is_some(), ..pull })
     }
 
     async fn read(
@@ -301,7 +329,7 @@ impl MongoStore {
         wanted: Wanted,
         after: Option<Moment>,
     ) -> Result<Option<Read>, StoreError> {
-        let small = self.small.contains(client);
+        let small = !self.large.contains(client);
         let recent = |cursor: Cursor| after.is_some_and(|after| at_once::is_recent(cursor.position, after.position));
         let extent = match wanted {
             _ if reader.lone || reader.routed => return Ok(None),
@@ -313,11 +341,15 @@ impl MongoStore {
             }
             _ => return Ok(None),
         };
-        let Some(read) = reader.at_once(after.map(|after| At::of(after.time)), extent).await? else {
-            self.small.note(client, false);
-            return Ok(None);
-        };
-        let AtOnce { counter, at, dataset } = read;
+        let AtOnce { counter, at, dataset } =
+            match reader.at_once(after.map(|after| At::of(after.time)), extent).await? {
+                Found::All(read) => *read,
+                Found::Nothing => return Ok(None),
+                Found::TooMuch => {
+                    self.large.note(client);
+                    return Ok(None);
+                }
+            };
         // A cursor may turn out not to be of this history.
         let reading = wanted.reading(store, counter.revision, &counter.lineage);
         let fits =
@@ -364,8 +396,10 @@ impl MongoStore {
 
     /// Notes what may help the next time: all of a client's records were read.
     fn note(&self, epoch: u64, client: &ClientId, reader: &Reader, counter: Counter, gathered: &Gathered) {
-        let Gathered::Whole(dataset) = gathered else { return self.small.note(client, false) };
-        self.small.note(client, dataset.bytes() <= reader.most_at_once());
+        let Gathered::Whole(dataset) = gathered else { return self.large.note(client) };
+        if dataset.bytes() > reader.most_at_once() {
+            self.large.note(client);
+        }
         if let Some(cache) = &self.cache {
             let position = counter.position();
             let known = Known { position, lineage: Arc::new(counter.lineage), dataset: dataset.clone() };
@@ -396,10 +430,15 @@ impl MongoStore {
 
 #[async_trait]
 impl Store for MongoStore {
-    async fn execute(&self, client: &ClientId, planner: Arc<dyn Planner>) -> Result<Outcome, ExecuteError> {
+    async fn execute(
+        &self,
+        client: &ClientId,
+        planner: Arc<dyn Planner>,
+        next: Wanted,
+    ) -> Result<Outcome, ExecuteError> {
         // Who cannot be served does not wait in line.
         self.connection.current()?;
-        let done = within(BATCH_DEADLINE, self.execute_in_turn(client, planner)).await;
+        let done = within(BATCH_DEADLINE, self.execute_in_turn(client, planner, next)).await;
         done.inspect_err(|error| {
             if let ExecuteError::Store(error) = error {
                 self.doubt(error);
@@ -412,7 +451,7 @@ impl Store for MongoStore {
         read.inspect_err(|error| self.doubt(error))
     }
 
-    async fn dataset(&self, client: &ClientId, wanted: Wanted, after: Option<Moment>) -> Result<Pull, StoreError> {
+    async fn dataset(&self, client: &ClientId, wanted: Wanted, after: Option<&After>) -> Result<Pull, StoreError> {
         let pull = within(DATASET_DEADLINE, self.dataset_in_turn(client, wanted, after)).await;
         pull.inspect_err(|error| self.doubt(error))
     }
@@ -435,32 +474,6 @@ impl Store for MongoStore {
 
     fn measure(&self) {
         self.cache.iter().for_each(|cache| cache.measure());
-    }
-}
-
-impl Executed {
-    /// What was done before, or needs nothing to be done.
-    fn nothing(receipt: Receipt, replayed: bool, counter: &Counter) -> Self {
-        let moment = Moment { position: counter.position(), time: 0 };
-        Self { outcome: Outcome { receipt, replayed, moment }, commit: None }
-    }
-
-    /// A plan that was written in books that stood at `counter`. It begins a history, or goes on with one.
-    fn wrote(plan: Plan, counter: &Counter, begun: Option<Lineage>, records: Records) -> Self {
-        if plan.writes.is_empty() {
-            return Self::nothing(plan.receipt, false, counter);
-        }
-        let lineage = begun.unwrap_or_else(|| counter.lineage.clone());
-        let (before, after) = (counter.position(), lineage.at(plan.receipt.revision));
-        let commit = Commit { before, after, lineage: Arc::new(lineage), records };
-        let moment = Moment { position: after, time: 0 };
-        Self { outcome: Outcome { receipt: plan.receipt, replayed: false, moment }, commit: Some(commit) }
-    }
-
-    /// With the time at which it was certain.
-    fn at(mut self, time: Option<bson::Timestamp>) -> Self {
-        self.outcome.moment.time = time.map_or(0, |time| At(time).time());
-        self
     }
 }
 

@@ -16,11 +16,12 @@ use mongodb::Database;
 
 use super::counter::Counter;
 use super::error::{DOCUMENT_VALIDATION_FAILURE, DUPLICATE_KEY, Failure, describe};
+use super::executed::Executed;
 use super::histories::History;
 use super::intent::{Intent, Step, pending, sweep_parts};
-use super::load::{Asked, Keep, load};
+use super::load::{Asked, Beside, Keep, load};
 use super::write::{Refused, journaled, update};
-use super::{CLIENTS, Executed, RECEIPTS};
+use super::{CLIENTS, RECEIPTS};
 use crate::dataset::Records;
 use crate::failpoint::{self, Point};
 use crate::model::ClientId;
@@ -41,7 +42,8 @@ pub(super) async fn execute(
     loop {
         finish_pending(db, client.object_id()).await?;
         let counter = Counter::load(db, None, client.object_id()).await.map_err(StoreError::from)?.usable()?;
-        let loaded = load(db, None, Asked { client, counter: &counter, reads: &reads }, keep).await?;
+        let loaded =
+            load(db, None, Asked { client, counter: &counter, reads: &reads, beside: Beside::Nothing }, keep).await?;
         failpoint::reached(Point::BeforePlanning);
         let plan = match planner.plan(&loaded.snapshot)? {
             Decision::Commit(plan) => plan,
@@ -67,8 +69,8 @@ pub(super) async fn execute(
             remove(db, &intent).await;
             return match applied {
                 Applied::Whole => {
-                    let executed = Executed::wrote(*plan, &counter, begun, records);
-                    history.saw(executed.outcome.moment.position);
+                    let executed = Executed::wrote(*plan, &counter, begun, records, None);
+                    history.saw(executed.outcome.after.moment.position);
                     Ok(executed)
                 }
                 Applied::Withdrawn(refusal) => {
@@ -85,7 +87,8 @@ pub(super) async fn execute(
 pub(super) async fn snapshot(db: &Database, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
     finish_pending(db, client.object_id()).await?;
     let counter = Counter::load(db, None, client.object_id()).await?.usable()?;
-    let loaded = load(db, None, Asked { client, counter: &counter, reads }, Keep::Nothing).await;
+    let loaded =
+        load(db, None, Asked { client, counter: &counter, reads, beside: Beside::Nothing }, Keep::Nothing).await;
     Ok(loaded.map_err(Failure::of_the_store)?.snapshot)
 }
 

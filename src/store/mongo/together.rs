@@ -1,5 +1,5 @@
-//! Records of several kinds with one command of a transaction, in which `$unionWith` is not allowed: they are looked
-//! up from a client's own document, so all of them come as one document.
+//! Records of several kinds, and all records of some clients, with one command of a transaction, in which `$unionWith`
+//! is not allowed: they are looked up from a client's own document, so all of them come as one document.
 
 use bson::oid::ObjectId;
 use bson::raw::RawDocument;
@@ -9,54 +9,120 @@ use mongodb::error::{Error, TRANSIENT_TRANSACTION_ERROR};
 use mongodb::{ClientSession, Database};
 
 use super::CLIENTS;
+use super::at_once::MOST_RECORDS;
 use super::error::{Failure, code};
-use super::load::{Kind, Question};
+use super::load::{Kind, Question, owner};
+use crate::model::Collection;
 use crate::store::StoreError;
 
-/// Whether one command is less work. The records must fit into one document of 16 MB.
-pub(super) fn is_worthwhile(questions: &[Question]) -> bool {
-    const MOST_RECORDS: usize = 1000;
-    let records: usize = questions.iter().map(|question| question.names.len()).sum();
-    questions.len() > 1 && records <= MOST_RECORDS
+/// What one command reads.
+pub(super) struct Questions<'a> {
+    /// Records that are named.
+    pub named: &'a [Question],
+    /// The clients of whom everything is read: the records of each collection one client after the other, and those of
+    /// each client in `_id` order.
+    pub whole: &'a [ObjectId],
 }
 
-/// Reads what is asked for, and shows each record with its kind to `visit`. The transaction must have written the
-/// clients' own documents.
-pub(super) async fn ask(
-    db: &Database,
-    session: &mut ClientSession,
-    questions: &[Question],
-    mut visit: impl FnMut(Kind, &RawDocument) + Send,
-) -> Result<(), Failure> {
-    let clients = db.collection::<Document>(CLIENTS);
-    let Some(client) = questions.iter().flat_map(|question| &question.clients).next().copied() else { return Ok(()) };
-    let looked_up = clients.aggregate(pipeline(client, questions)).session(&mut *session).batch().await;
-    let mut cursor = looked_up.map_err(failure)?;
-    let mut batches = cursor.stream(session);
-    let mut answered = false;
-    while let Some(batch) = batches.next().await {
-        for document in batch.map_err(failure)?.doc_slices()? {
-            let Some(document) = document.map_err(Error::from)?.as_document() else { continue };
-            answered = true;
-            for (index, question) in questions.iter().enumerate() {
-                for record in document.get_array(name(index)).map_err(|_| unreadable())? {
-                    let record = record.map_err(Error::from)?;
-                    record.as_document().into_iter().for_each(|record| visit(question.kind, record));
+/// A record that was asked for.
+pub(super) enum Found<'a> {
+    /// By its name.
+    Named(Kind, &'a RawDocument),
+    /// With all of its collection.
+    Any(Collection, &'a RawDocument),
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Everything that was asked for was shown.
+    Complete,
+    /// The clients have more records than one command should read, and some were not shown.
+    Cut,
+}
+
+impl Questions<'_> {
+    /// Whether one command is less work. The records must fit into one document of 16 MB.
+    pub fn are_worthwhile(&self) -> bool {
+        const MOST_NAMES: usize = 1000;
+        let names: usize = self.named.iter().map(|question| question.names.len()).sum();
+        (self.named.len() > 1 || !self.whole.is_empty()) && names <= MOST_NAMES
+    }
+
+    /// Reads what is asked for, and shows each record to `visit`. The transaction must have written the clients' own
+    /// documents.
+    pub async fn ask(
+        &self,
+        db: &Database,
+        session: &mut ClientSession,
+        mut visit: impl FnMut(Found<'_>) + Send,
+    ) -> Result<Extent, Failure> {
+        let clients = db.collection::<Document>(CLIENTS);
+        let mut all = self.named.iter().flat_map(|question| &question.clients).chain(self.whole);
+        let Some(client) = all.next().copied() else { return Ok(Extent::Complete) };
+        let looked_up = clients.aggregate(self.pipeline(client)).session(&mut *session).batch().await;
+        let mut cursor = looked_up.map_err(failure)?;
+        let mut batches = cursor.stream(session);
+        while let Some(batch) = batches.next().await {
+            if let Some(document) = batch.map_err(failure)?.doc_slices()?.into_iter().next() {
+                let document = document.map_err(Error::from)?.as_document().ok_or_else(unreadable)?;
+                return Ok(self.show(document, &mut visit)?);
+            }
+        }
+        Err(StoreError::Internal("a client's own document is not there".to_owned()).into())
+    }
+
+    fn show(&self, document: &RawDocument, visit: &mut impl FnMut(Found<'_>)) -> Result<Extent, StoreError> {
+        for (index, question) in self.named.iter().enumerate() {
+            each(document, name(index), |record| visit(Found::Named(question.kind, record)))?;
+        }
+        let mut extent = Extent::Complete;
+        if !self.whole.is_empty() {
+            for collection in Collection::ALL {
+                let records = each(document, collection.name(), |record| visit(Found::Any(collection, record)))?;
+                if records > self.most_records() {
+                    extent = Extent::Cut;
                 }
             }
         }
+        Ok(extent)
     }
-    if answered { Ok(()) } else { Err(StoreError::Internal("a client's own document is not there".to_owned()).into()) }
+
+    fn pipeline(&self, client: ObjectId) -> Vec<Document> {
+        let own = [doc! { "$match": { "_id": client } }, doc! { "$project": { "_id": 1 } }];
+        let named = self.named.iter().enumerate().map(|(index, Question { kind, clients, names })| {
+            let mut records = vec![doc! { "$match": kind.filter(clients, names) }];
+            records.extend(kind.projection().map(|fields| doc! { "$project": fields }));
+            doc! { "$lookup": { "from": kind.collection(), "pipeline": records, "as": name(index) } }
+        });
+        let collections: &[Collection] = if self.whole.is_empty() { &[] } else { &Collection::ALL };
+        let whole = collections.iter().map(|collection| {
+            // No index can be named here. So the order says which one it is: with any other the server would have to sort.
+            let records = vec![
+                doc! { "$match": { "clientId": owner(self.whole) } },
+                doc! { "$sort": { "clientId": 1, "_id": 1 } },
+                // One more, so that what is missing is missed.
+                doc! { "$limit": self.most_records() as i64 + 1 },
+            ];
+            doc! { "$lookup": { "from": collection.name(), "pipeline": records, "as": collection.name() } }
+        });
+        own.into_iter().chain(named).chain(whole).collect()
+    }
+
+    fn most_records(&self) -> usize {
+        MOST_RECORDS * self.whole.len()
+    }
 }
 
-fn pipeline(client: ObjectId, questions: &[Question]) -> Vec<Document> {
-    let own = [doc! { "$match": { "_id": client } }, doc! { "$project": { "_id": 1 } }];
-    let lookups = questions.iter().enumerate().map(|(index, Question { kind, clients, names })| {
-        let mut records = vec![doc! { "$match": kind.filter(clients, names) }];
-        records.extend(kind.projection().map(|fields| doc! { "$project": fields }));
-        doc! { "$lookup": { "from": kind.collection(), "pipeline": records, "as": name(index) } }
-    });
-    own.into_iter().chain(lookups).collect()
+/// Shows the records in a field, and says how many they are.
+fn each(document: &RawDocument, field: &str, mut visit: impl FnMut(&RawDocument)) -> Result<usize, StoreError> {
+    let mut count = 0;
+    for record in document.get_array(field).map_err(|_| unreadable())? {
+        let record = record.map_err(|_| unreadable())?;
+        record.as_document().into_iter().for_each(&mut visit);
+        count += 1;
+    }
+    Ok(count)
 }
 
 /// The field in which the answer to a question comes.

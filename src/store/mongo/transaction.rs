@@ -15,10 +15,11 @@ use super::backoff::Backoff;
 use super::connection::Deployment;
 use super::counter::{Counter, Raised};
 use super::error::{Failure, Stopped, WRITE_CONFLICT, code, describe};
+use super::executed::Executed;
 use super::histories::Histories;
-use super::load::{Asked, Asking, Keep, Loaded, complete, glance, load};
+use super::late;
+use super::load::{Asked, Asking, Beside, Keep, Loaded, complete, glance, load};
 use super::orphans::Orphans;
-use super::{Executed, late};
 use crate::dataset::Records;
 use crate::failpoint::{self, Point};
 use crate::metrics::{self, Retry};
@@ -38,6 +39,8 @@ pub(super) struct Transactions<'a> {
     pub orphans: &'a Orphans,
     pub histories: &'a Histories,
     pub keep: Keep,
+    /// The most that is read of a dataset beside the plan and shown, in bytes.
+    pub most_shown: usize,
 }
 
 /// A batch, and how to go about it.
@@ -49,6 +52,7 @@ pub(super) struct Batch {
     planner: Arc<dyn Planner>,
     reads: ReadSet,
     look: Look,
+    beside: Beside,
 }
 
 /// How much is loaded before planning.
@@ -68,8 +72,8 @@ pub(super) enum Shared {
 }
 
 impl Batch {
-    pub fn new(client: ClientId, epoch: u64, planner: Arc<dyn Planner>) -> Self {
-        Self { client, epoch, reads: planner.reads(), planner, look: Look::AtAGlance }
+    pub fn new(client: ClientId, epoch: u64, planner: Arc<dyn Planner>, beside: Beside) -> Self {
+        Self { client, epoch, reads: planner.reads(), planner, look: Look::AtAGlance, beside }
     }
 
     /// Roughly how many records it writes.
@@ -91,7 +95,7 @@ impl Batch {
     }
 
     fn asked<'a>(&'a self, counter: &'a Counter) -> Asked<'a> {
-        Asked { client: &self.client, counter, reads: &self.reads }
+        Asked { client: &self.client, counter, reads: &self.reads, beside: self.beside }
     }
 
     /// Learns from an attempt that failed.
@@ -204,7 +208,7 @@ impl Transactions<'_> {
         let time = session.operation_time();
         let answers = batches.iter().zip(decided).map(|(batch, decided)| {
             let executed = decided.into_answer()?.at(time);
-            self.histories.of(batch.epoch, batch.client).saw(executed.outcome.moment.position);
+            self.histories.of(batch.epoch, batch.client).saw(executed.outcome.after.moment.position);
             Ok(executed)
         });
         Ok(answers.collect())
@@ -242,13 +246,14 @@ impl Transactions<'_> {
         let fate = match decision {
             Ok(Decision::Commit(plan)) if !plan.is_empty() => {
                 let changes = changes(&client, &plan)?;
-                let records = match self.keep {
-                    Keep::Records => written(&changes, &loaded.records)?,
-                    Keep::Nothing => Records::new(),
+                let records = match (self.keep, &loaded.whole) {
+                    (Keep::Nothing, None) => Records::new(),
+                    _ => written(&changes, &loaded.records)?,
                 };
+                let whole = loaded.whole.filter(|whole| whole.can_be_shown_with(&records, self.most_shown));
                 let history = self.histories.of(batch.epoch, client);
                 let begun = if plan.writes.is_empty() { None } else { history.begun(before) };
-                Fate::Write(Ready { plan, changes, records, begun })
+                Fate::Write(Box::new(Ready { plan, changes, records, whole, begun }))
             }
             Ok(Decision::Commit(plan)) => Fate::Tell(Box::new(Ok(Executed::nothing(plan.receipt, false, before)))),
             Ok(Decision::Replay(receipt)) => Fate::Tell(Box::new(Ok(Executed::nothing(*receipt, true, before)))),
@@ -331,7 +336,7 @@ async fn read(
     reads: &ReadSet,
 ) -> Result<Snapshot, Failure> {
     let counter = Counter::load(db, Some(&mut *session), client.object_id()).await?.usable()?;
-    let asked = Asked { client, counter: &counter, reads };
+    let asked = Asked { client, counter: &counter, reads, beside: Beside::Nothing };
     Ok(load(db, Some(&mut *session), asked, Keep::Nothing).await?.snapshot)
 }
 

@@ -10,11 +10,11 @@ use bson::{Bson, doc};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use viveka_sync::clock;
-use viveka_sync::model::{Amount, ClientId, Collection, InvoiceId, Payment, PaymentId, Revision, SessionId};
+use viveka_sync::model::{Amount, ClientId, Collection, Cursor, InvoiceId, Payment, PaymentId, Revision, SessionId};
 use viveka_sync::plan::{Decision, Planner, ReadSet, Reject, Snapshot, SyncPlanner, Write};
-use viveka_sync::store::{AccountCollection, Data, ExecuteError, FullReason, Outcome, Standing, Store, Wanted};
+use viveka_sync::store::{AccountCollection, After, Data, ExecuteError, Outcome, Standing, Store, Wanted};
 
-use super::subject::{Subject, execute, execute_with_key, new_client, planner};
+use super::subject::{EVERYTHING, Subject, execute, execute_with_key, new_client, planner};
 
 pub async fn a_reject_writes_nothing(subject: Subject) {
     let (store, client) = (subject.store(), new_client());
@@ -80,7 +80,7 @@ pub async fn a_plan_that_cannot_be_written_leaves_nothing(subject: Subject) {
     let outcome = execute(&*store, &client, &shop()).await.unwrap();
     let before = shown(&*store, &client).await;
     let taken = outcome.receipt.synced.payments_created[0];
-    let broken = store.execute(&client, Arc::new(Broken { inner: planner(&client, &shop()), taken })).await;
+    let broken = store.execute(&client, Arc::new(Broken { inner: planner(&client, &shop()), taken }), EVERYTHING).await;
     if subject.refuses_existing_ids().await {
         assert!(matches!(broken, Err(ExecuteError::Store(_))), "{broken:?}");
         assert_eq!(shown(&*store, &client).await, before);
@@ -104,6 +104,33 @@ pub async fn a_snapshot_sees_the_previous_commit(subject: Subject) {
         assert_eq!(data["items"][0]["stock"], json!(98 - round));
         assert_eq!(data["invoices"][round as usize]["invoiceNumber"], json!(format!("INV-{:06}", 1 + round)));
     }
+}
+
+/// A store may have read the dataset on the way to a commit, of several clients together.
+pub async fn what_is_shown_after_a_batch_is_what_is_there(subject: Subject) {
+    let store = subject.store();
+    let rounds = all_at_once(8, || async {
+        let client = new_client();
+        let made = execute(&*store, &client, &shop()).await.unwrap().receipt.synced;
+        let item = made.items_created[0].to_string();
+        let open = json!({"invoice": {"create": [{"products": [{"productId": item, "quantity": 2}]}]}});
+        let made = execute(&*store, &client, &open).await.unwrap().receipt.synced;
+        let invoice = made.invoices_created[0].to_string();
+        for body in [
+            shop(),
+            json!({"item": {"create": [{"name": "Sugar", "price": 2.5, "stock": 3}], "update": [{"_id": item, "price": 7}]}}),
+            json!({"invoice": {"create": [{"products": [{"productId": item, "quantity": 1}, {"itemName": "Salt", "quantity": 2, "costPerUnit": 1}]}]}}),
+            json!({"payment": {"create": [{"invoiceId": invoice, "amount": 1}, {"invoiceId": invoice, "amount": 24}]}}),
+            json!({"item": {"delete": [item]}}),
+        ] {
+            let outcome = execute(&*store, &client, &body).await.unwrap();
+            let (shown, there) =
+                (pull_after(&*store, &client, Some(&outcome.after)).await, pull_after(&*store, &client, None).await);
+            assert_eq!(shown.0.position.revision, outcome.receipt.revision);
+            assert!(shown == there, "{body}: {} is not {}", text(&shown.1), text(&there.1));
+        }
+    });
+    assert_eq!(rounds.await.len(), 8);
 }
 
 pub async fn other_clients_are_invisible(subject: Subject) {
@@ -157,7 +184,7 @@ pub async fn a_batch_waits_for_the_one_before_it(subject: Subject) {
     let slow = Arc::new(Slow { inner: planner(&client, &shop()), is_first, planning, go: Mutex::new(go) });
     let first = tokio::spawn({
         let store = Arc::clone(&store);
-        async move { store.execute(&client, slow).await }
+        async move { store.execute(&client, slow, EVERYTHING).await }
     });
     tokio::task::spawn_blocking(move || is_planning.recv()).await.unwrap().unwrap();
     let second = tokio::spawn(async move { run(&store, client, None, &shop()).await });
@@ -361,10 +388,18 @@ async fn revision(store: &dyn Store, client: &ClientId) -> Revision {
 }
 
 async fn pull(store: &dyn Store, client: &ClientId) -> (Revision, Value) {
-    let pull = store.dataset(client, Wanted::Full(FullReason::NoCursor), None).await.unwrap();
+    let (cursor, json) = pull_after(store, client, None).await;
+    (cursor.position.revision, serde_json::from_slice(&json).unwrap())
+}
+
+async fn pull_after(store: &dyn Store, client: &ClientId, after: Option<&After>) -> (Cursor, Vec<u8>) {
+    let pull = store.dataset(client, EVERYTHING, after).await.unwrap();
     let Data::Ready(pieces) = pull.data else { panic!("it is small") };
-    let json: Vec<u8> = pieces.into_iter().flatten().collect();
-    (pull.cursor.position.revision, serde_json::from_slice(&json).unwrap())
+    (pull.cursor, pieces.into_iter().flatten().collect())
+}
+
+fn text(json: &[u8]) -> String {
+    String::from_utf8_lossy(json).into_owned()
 }
 
 fn ids(data: &Value, collection: Collection) -> Vec<String> {

@@ -32,6 +32,7 @@ contract_suite! {
         all_of_a_plan_is_written,
         a_plan_that_cannot_be_written_leaves_nothing,
         a_snapshot_sees_the_previous_commit,
+        what_is_shown_after_a_batch_is_what_is_there,
         other_clients_are_invisible,
         a_batch_waits_for_the_one_before_it,
         concurrent_batches_of_one_client_lose_nothing,

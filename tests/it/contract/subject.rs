@@ -12,7 +12,7 @@ use viveka_sync::model::{ClientId, IdempotencyKey};
 use viveka_sync::plan::{Idempotent, Planner, SyncPlanner};
 use viveka_sync::store::embedded::EmbeddedStore;
 use viveka_sync::store::mongo::{MongoOptions, MongoStore};
-use viveka_sync::store::{AccountCollection, DatasetMemory, ExecuteError, Outcome, Store};
+use viveka_sync::store::{AccountCollection, DatasetMemory, ExecuteError, FullReason, Outcome, Store, Wanted};
 
 use crate::harness::{Mongod, Topology, unique_name};
 
@@ -115,6 +115,9 @@ impl Place {
     }
 }
 
+/// What is shown after most batches.
+pub const EVERYTHING: Wanted = Wanted::Full(FullReason::NoCursor);
+
 /// A client that no other test has.
 pub fn new_client() -> ClientId {
     let id = Stamp::take(1).ids().next().unwrap();
@@ -130,7 +133,7 @@ pub fn planner(client: &ClientId, body: &Value) -> SyncPlanner {
 
 /// Executes a body as one batch without a key.
 pub async fn execute(store: &dyn Store, client: &ClientId, body: &Value) -> Result<Outcome, ExecuteError> {
-    store.execute(client, Arc::new(planner(client, body))).await
+    store.execute(client, Arc::new(planner(client, body)), EVERYTHING).await
 }
 
 /// Executes a body as one batch under a key.
@@ -146,7 +149,7 @@ pub async fn execute_with_key(
     let inner = SyncPlanner::new(Arc::new(batch), stamp);
     let planner: Arc<dyn Planner> =
         Arc::new(Idempotent { inner, key: IdempotencyKey::new(key).unwrap(), fingerprint, at });
-    store.execute(client, planner).await
+    store.execute(client, planner, EVERYTHING).await
 }
 
 fn parse(client: &ClientId, body: &Value) -> Batch {

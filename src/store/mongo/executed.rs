@@ -1,0 +1,58 @@
+//! What came of a batch in the database.
+
+use std::sync::Arc;
+
+use bson::Timestamp;
+
+use super::counter::Counter;
+use super::dataset::At;
+use crate::dataset::Records;
+use crate::model::Lineage;
+use crate::plan::{Plan, Receipt};
+use crate::store::books::{Books, Whole};
+use crate::store::cache::Commit;
+use crate::store::{After, Moment, Outcome};
+
+/// What came of a batch in the database.
+pub(super) struct Executed {
+    pub outcome: Outcome,
+    /// How it moved the client's books, if it did, and if the outcome does not hold them.
+    pub commit: Option<Commit>,
+}
+
+impl Executed {
+    /// What was done before, or needs nothing to be done.
+    pub fn nothing(receipt: Receipt, replayed: bool, counter: &Counter) -> Self {
+        let moment = Moment { position: counter.position(), time: 0 };
+        Self { outcome: Outcome { receipt, replayed, after: moment.into() }, commit: None }
+    }
+
+    /// A plan that was written in books that stood at `counter`. It begins a history, or goes on with one. All records
+    /// that were there before may have been read beside.
+    pub fn wrote(
+        plan: Plan,
+        counter: &Counter,
+        begun: Option<Lineage>,
+        records: Records,
+        whole: Option<Whole>,
+    ) -> Self {
+        if plan.writes.is_empty() {
+            return Self::nothing(plan.receipt, false, counter);
+        }
+        let lineage = begun.unwrap_or_else(|| counter.lineage.clone());
+        let (before, after) = (counter.position(), lineage.at(plan.receipt.revision));
+        let commit = Commit { before, after, lineage: Arc::new(lineage), records };
+        let (books, commit) = match whole {
+            Some(whole) => (Some(Arc::new(Books::new(whole, commit))), None),
+            None => (None, Some(commit)),
+        };
+        let after = After { moment: Moment { position: after, time: 0 }, books };
+        Self { outcome: Outcome { receipt: plan.receipt, replayed: false, after }, commit }
+    }
+
+    /// With the time at which it was certain.
+    pub fn at(mut self, time: Option<Timestamp>) -> Self {
+        self.outcome.after.moment.time = time.map_or(0, |time| At(time).time());
+        self
+    }
+}
