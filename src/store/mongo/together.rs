@@ -11,13 +11,13 @@ use mongodb::{ClientSession, Database};
 use super::CLIENTS;
 use super::at_once::MOST_RECORDS;
 use super::error::{Failure, code};
-use super::load::{Kind, Question, owner};
+use super::question::{Kind, Question, owner};
 use crate::model::Collection;
 use crate::store::StoreError;
 
 /// What one command reads.
 pub(super) struct Questions<'a> {
-    /// Records that are named.
+    /// Records that are named, which are shown first.
     pub named: &'a [Question],
     /// The clients of whom everything is read: the records of each collection one client after the other, and those of
     /// each client in `_id` order.
@@ -127,7 +127,7 @@ fn each(document: &RawDocument, field: &str, mut visit: impl FnMut(&RawDocument)
 
 /// The field in which the answer to a question comes.
 fn name(question: usize) -> &'static str {
-    ["a", "b", "c", "d", "e", "f"][question]
+    ["a", "b", "c", "d", "e", "f", "g"][question]
 }
 
 /// What the server itself refuses may be too much for one document, and no reason to refuse the batch.

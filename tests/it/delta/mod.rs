@@ -8,6 +8,7 @@
 //! - `cursors`: cursors of other stores, of restored backups, of other servers and from before a restart.
 //! - `conditional`: the pull by GET, with its ETag and its 304.
 //! - `foreign`: other programs write to the database.
+//! - `on_the_way`: datasets that were read on the way to a commit.
 //! - `histories`: random histories of phones with cursors, on one server or two, cached, streamed or neither.
 //! - `streams`: a shop of tens of thousands of records and phones that are slow to take it.
 
@@ -18,5 +19,6 @@ mod copy;
 mod cursors;
 mod foreign;
 mod histories;
+mod on_the_way;
 mod replays;
 mod streams;

@@ -1,0 +1,138 @@
+//! The dataset after a batch is what a pull shows, whatever is in it and however much: a store may have read it on the
+//! way to the commit, with those of other shops.
+
+use std::thread;
+
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Bson, Document, doc};
+use serde_json::{Value, json};
+
+use crate::harness::{Engine, Mongod, Phone, Server, Setup, block_on, database};
+
+const ENGINES: [Engine; 3] = [Engine::ReplicaSet, Engine::SoleWriter, Engine::LoneMongod];
+
+/// A database that other programs have filled, and a server that has seen nothing of it.
+struct Stage {
+    setup: Setup,
+    engine: Engine,
+    server: Server,
+}
+
+impl Stage {
+    fn open(engine: Engine) -> Self {
+        let setup = Setup::on(engine);
+        let server = Server::start_ready(&setup);
+        Self { setup, engine, server }
+    }
+
+    /// Gives a shop records that another program has made.
+    fn fill(&self, phone: &Phone, collection: &str, records: impl IntoIterator<Item = Document>) {
+        let client = ObjectId::parse_str(&phone.client).unwrap();
+        let owned = |mut record: Document| {
+            record.insert("clientId", client);
+            record
+        };
+        let records: Vec<_> = records.into_iter().map(owned).collect();
+        block_on(async {
+            let mongod = Mongod::shared(self.engine.topology().unwrap());
+            let db = database(mongod, self.setup.database_name()).await;
+            db.collection::<Document>(collection).insert_many(records).await.unwrap();
+        });
+    }
+
+    /// Items with ids of these kinds.
+    fn items(&self, phone: &Phone, ids: impl IntoIterator<Item = Bson>) {
+        self.fill(phone, "items", ids.into_iter().map(|id| doc! {"_id": id, "name": "Foreign", "price": 2.0}));
+    }
+}
+
+/// A sale of something new, whose invoice is to get the next free number.
+fn sale(name: &str) -> Value {
+    json!({
+        "item": {"create": [{"_id": "here", "name": name, "price": 3, "stock": 9}]},
+        "invoice": {"create": [{"products": [{"productId": "here", "quantity": 1}]}]},
+    })
+}
+
+/// Has a phone sell, and compares what it is shown with what there is. Gives the data.
+fn sell(phone: &Phone, name: &str, what: &str) -> Value {
+    let shown = phone.sync(&sale(name)).expect_ok()["data"].clone();
+    assert!(shown == phone.pull().expect_ok()["data"], "{what}: {shown}");
+    assert!(shown["items"].as_array().unwrap().iter().any(|item| item["name"] == name), "{what}");
+    shown
+}
+
+#[test]
+fn records_of_other_programs_are_shown_in_their_places() {
+    for engine in ENGINES {
+        let stage = Stage::open(engine);
+        // Those of a kind on one side of ours, and on both.
+        let kinds: [&[Bson]; 4] = [
+            &[Bson::Int32(5)],
+            &[Bson::String("made elsewhere".to_owned()), Bson::Int64(7)],
+            &[Bson::Boolean(true)],
+            &[Bson::Int32(-1), Bson::ObjectId(ObjectId::from_bytes([0xff; 12])), Bson::Boolean(false)],
+        ];
+        for ids in kinds {
+            let phone = Phone::new(&stage.server);
+            // Another shop's record may have the same id in a collection that two share; it cannot here.
+            stage.items(&phone, [Bson::ObjectId(ObjectId::new())]);
+            stage.items(&phone, ids.iter().cloned());
+            for round in 0..3 {
+                let shown = sell(&phone, &format!("Tea {round}"), &format!("{engine:?} {ids:?}"));
+                assert_eq!(shown["items"].as_array().unwrap().len(), 2 + ids.len() + round);
+            }
+        }
+    }
+}
+
+#[test]
+fn numbers_that_other_programs_gave_are_not_given_again() {
+    for engine in ENGINES {
+        let stage = Stage::open(engine);
+        let phone = Phone::new(&stage.server);
+        let taken = (1..=40).chain([42]).map(|number| doc! {"invoiceNumber": format!("INV-{number:06}")});
+        stage.fill(&phone, "invoices", taken.chain([doc! {"invoiceNumber": 43}]));
+        let numbers: Vec<_> = (0..3)
+            .map(|round| {
+                let shown = sell(&phone, &format!("Tea {round}"), &format!("{engine:?}"));
+                shown["invoices"].as_array().unwrap().last().unwrap()["invoiceNumber"].clone()
+            })
+            .collect();
+        assert_eq!(numbers, ["INV-000041", "INV-000043", "INV-000044"], "{engine:?}");
+    }
+}
+
+/// A shop with more records than one command reads, one with more bytes, and small ones, all at once on a server that
+/// knows none of them.
+#[test]
+fn small_shops_and_large_ones_are_shown_together() {
+    for engine in ENGINES {
+        let stage = Stage::open(engine);
+        let shops: Vec<_> = (0..8).map(|_| Phone::new(&stage.server)).collect();
+        let id = || Bson::ObjectId(ObjectId::new());
+        for (number, phone) in shops.iter().enumerate() {
+            match number {
+                0 => stage.items(phone, (0..2_500).map(|_| id())),
+                1 => {
+                    let text = "x".repeat(40_000);
+                    let long = (0..30).map(|_| doc! {"_id": id(), "name": "Foreign", "description": &text});
+                    stage.fill(phone, "items", long);
+                }
+                _ => stage.items(phone, (0..number).map(|_| id())),
+            }
+        }
+        for round in 0..3 {
+            thread::scope(|scope| {
+                for (number, phone) in shops.iter().enumerate() {
+                    let what = format!("{engine:?}, shop {number}, round {round}");
+                    scope.spawn(move || {
+                        let shown = sell(phone, &format!("Tea {round}"), &what);
+                        let before = [2_500, 30].get(number).copied().unwrap_or(number);
+                        assert_eq!(shown["items"].as_array().unwrap().len(), before + 1 + round, "{what}");
+                    });
+                }
+            });
+        }
+    }
+}
