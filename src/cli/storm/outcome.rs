@@ -14,7 +14,7 @@ use super::measure::{InTime, Latency, Limit, Point, QUANTILES, Quantiles, Usage}
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
-    /// Whether nothing is wrong.
+    /// Whether the load was not interrupted and nothing is wrong: [`Verdict::Passed`].
     pub passed: bool,
     /// Why the load ended.
     pub ended: Ended,
@@ -36,6 +36,17 @@ pub struct Outcome {
     pub audit: Audit,
     /// The curves.
     pub series: Vec<Point>,
+}
+
+/// What a storm came to, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The load was what was asked for, and nothing is wrong.
+    Passed,
+    /// Something is wrong, however long the load was.
+    Failed,
+    /// A signal ended the load early. Nothing is wrong with what was done until then.
+    Interrupted,
 }
 
 /// So many clients that lost something are told one by one to people.
@@ -195,7 +206,7 @@ impl Outcome {
             quantiles_ms: curve(&tally.requests),
         };
         let mut problems = Problems::default();
-        if syncs.acknowledged == 0 {
+        if syncs.acknowledged == 0 && (syncs.begun > 0 || ended != Ended::Interrupted) {
             problems.push("no sync was acknowledged, so that there was nothing to audit".into());
         }
         problems.add(tally.problems);
@@ -208,7 +219,7 @@ impl Outcome {
             more_problems: problems.more(),
         };
         Self {
-            passed: problems.is_empty(),
+            passed: Verdict::of(problems.is_empty(), ended) == Verdict::Passed,
             ended,
             seconds: rounded(seconds),
             seconds_until_all_were_done: rounded(took.as_secs_f64()),
@@ -224,6 +235,17 @@ impl Outcome {
 }
 
 impl Outcome {
+    /// What it came to.
+    pub fn verdict(&self) -> Verdict {
+        Verdict::of(self.audit.found() == 0, self.ended)
+    }
+
+    /// That the load was interrupted, in one sentence; none if it was not.
+    pub fn interrupted(&self) -> Option<String> {
+        let (after, of) = (self.seconds, self.settings.duration);
+        (self.ended == Ended::Interrupted).then(|| format!("the load was interrupted after {after:.1} s of {of} s"))
+    }
+
     /// That the rate was missed, in one sentence; none if it was met but for what is due at the very end.
     pub fn rate_missed(&self, count: fn(u64) -> String) -> Option<String> {
         let rate = self.settings.rate?;
@@ -235,6 +257,16 @@ impl Outcome {
         let is_missed = due_and_not_begun * 100 > due;
         is_missed
             .then(|| format!("{begun_told} of {due_told} due syncs were begun: {who} did not keep up with {rate}/s"))
+    }
+}
+
+impl Verdict {
+    fn of(nothing_is_wrong: bool, ended: Ended) -> Self {
+        match (nothing_is_wrong, ended) {
+            (false, _) => Self::Failed,
+            (true, Ended::Interrupted) => Self::Interrupted,
+            (true, Ended::Duration | Ended::Syncs) => Self::Passed,
+        }
     }
 }
 
@@ -254,7 +286,7 @@ impl Audit {
         let of_syncs = self.of_syncs(count);
         match (problems, self.complete) {
             (0, true) => format!(
-                "passed: {acknowledged} acknowledged syncs of {clients} clients are in the books once, with {items} items, \
+                "{acknowledged} acknowledged syncs of {clients} clients are in the books once, with {items} items, \
                  {invoices} invoices and {payments} payments, and the books balance"
             ),
             (_, true) => format!("{found} in the books of {clients} clients; {of_syncs}"),
@@ -318,8 +350,8 @@ impl fmt::Display for Outcome {
             "Syncs      {acknowledged} of {begun} acknowledged, {refused} refused, {open} open, in {:.1} s",
             self.seconds
         )?;
-        if let Some(missed) = self.rate_missed(|count| count.to_string()) {
-            writeln!(f, "           {missed}")?;
+        for doubt in self.interrupted().into_iter().chain(self.rate_missed(|count| count.to_string())) {
+            writeln!(f, "           {doubt}")?;
         }
         let Syncs { per_second, operations_per_second, latency_ms, .. } = &self.syncs;
         writeln!(f, "           {per_second:.1} syncs/s, {operations_per_second:.1} operations/s")?;
@@ -332,7 +364,12 @@ impl fmt::Display for Outcome {
         writeln!(f, "           {latency_ms}")?;
         writeln!(f, "           {}", self.requests.answers())?;
         writeln!(f, "Generator  {}", self.generator.told())?;
-        writeln!(f, "Audit      {}", self.audit.verdict(|count| count.to_string()))?;
+        let word = match self.verdict() {
+            Verdict::Passed => "passed: ",
+            Verdict::Failed => "",
+            Verdict::Interrupted => "interrupted: ",
+        };
+        writeln!(f, "Audit      {word}{}", self.audit.verdict(|count| count.to_string()))?;
         for loss in self.audit.losses.iter().take(MOST_LOSSES) {
             writeln!(f, "           {}", loss.told())?;
         }

@@ -3,13 +3,13 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::command::{Ran, program, run_once};
+use super::command::{Ran, order, program, run_once};
 use crate::harness::{Engine, Phone, Server, Setup, TEST_SECRET, eventually, on_every_engine};
 
 /// Replays with nothing but these settings.
@@ -205,10 +205,6 @@ fn a_second_signal_does_not_wait_for_the_answer() {
 fn start(arguments: &[&str], token: &str) -> Child {
     let mut program = program(&[&["replay"], arguments].concat(), &[("TOKEN", token)]);
     program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
-fn order(run: &Child, signal: &str) {
-    assert!(Command::new("kill").args(["-s", signal, &run.id().to_string()]).status().unwrap().success());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::audit::Loss;
 use super::ledger::Fate;
 use super::load::Ended;
 use super::measure::{Point, QUANTILES, shown};
-use super::outcome::{MOST_LOSSES, Outcome, Settings};
+use super::outcome::{MOST_LOSSES, Outcome, Settings, Verdict};
 use chart::{Chart, Line, Stroke};
 use text::{escaped, grouped, millis, plain};
 
@@ -21,7 +21,10 @@ pub fn page(outcome: &Outcome) -> String {
     let (engine, server) = (escaped(&outcome.server.engine), escaped(&outcome.server.version));
     // What is wrong comes first, in figures; the list may be long.
     let found = section("Audit", &audit(outcome));
-    let (first, later) = if outcome.passed { (String::new(), found) } else { (found, problems(outcome)) };
+    let (first, later) = match outcome.verdict() {
+        Verdict::Passed | Verdict::Interrupted => (String::new(), found),
+        Verdict::Failed => (found, problems(outcome)),
+    };
     let parts = [
         verdict(outcome),
         doubt(outcome),
@@ -58,12 +61,15 @@ fn section(title: &str, content: &str) -> String {
 }
 
 fn verdict(outcome: &Outcome) -> String {
-    let (class, word) = if outcome.passed { ("passed", "PASSED") } else { ("failed", "FAILED") };
-    let sentence = outcome.audit.verdict(grouped);
-    let sentence = escaped(sentence.strip_prefix("passed: ").unwrap_or(&sentence));
-    let missed = outcome.rate_missed(grouped);
-    let missed = missed.map_or(String::new(), |missed| format!("<br><b>But:</b> {}.", escaped(&missed)));
-    format!("<p class=\"verdict {class}\"><b>{word}</b> &nbsp; {sentence}.{missed}</p>\n")
+    let (class, word) = match outcome.verdict() {
+        Verdict::Passed => ("passed", "PASSED"),
+        Verdict::Failed => ("failed", "FAILED"),
+        Verdict::Interrupted => ("interrupted", "INTERRUPTED"),
+    };
+    let sentence = escaped(&outcome.audit.verdict(grouped));
+    let doubts = outcome.interrupted().into_iter().chain(outcome.rate_missed(grouped));
+    let doubts: String = doubts.map(|doubt| format!("<br><b>But:</b> {}.", escaped(&doubt))).collect();
+    format!("<p class=\"verdict {class}\"><b>{word}</b> &nbsp; {sentence}.{doubts}</p>\n")
 }
 
 /// What to know before the figures are believed.

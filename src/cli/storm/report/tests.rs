@@ -10,6 +10,10 @@ use crate::cli::storm::measure::{Came, Event, Tally, Usage};
 use crate::cli::storm::outcome::ServerFacts;
 
 fn outcome(problem: Option<&str>) -> Outcome {
+    outcome_of(Ended::Duration, problem)
+}
+
+fn outcome_of(ended: Ended, problem: Option<&str>) -> Outcome {
     let mut tally = Tally::new(Duration::from_secs(2));
     let took = Duration::from_millis(12);
     tally.take(Event::Request { took, came: Came::Answer { status: 200, replayed: true, code: None } });
@@ -24,7 +28,7 @@ fn outcome(problem: Option<&str>) -> Outcome {
     let usage =
         Usage { cpu_seconds: Some(1.0), cores: 2, cpu_share: Some(0.25), lag_p99_ms: 1.0, near_its_limit: None };
     let (lasted, took) = (Duration::from_secs(2), Duration::from_millis(2_100));
-    let done = Done { tally, ledgers: vec![vec![ledger]], not_begun: 3, lasted, took, ended: Ended::Duration, usage };
+    let done = Done { tally, ledgers: vec![vec![ledger]], not_begun: 3, lasted, took, ended, usage };
     let mut findings =
         Findings { looked_at: LookedAt { clients: 1, acknowledged: 1, ..LookedAt::default() }, ..Findings::default() };
     if let Some(problem) = problem {
@@ -40,7 +44,7 @@ fn outcome(problem: Option<&str>) -> Outcome {
         clients: 1,
         phones_per_client: 1,
         rate: Some(10.0),
-        duration: 2.0,
+        duration: 60.0,
         batch: "20:item=20".into(),
         batch_size: 20,
         data: "none".into(),
@@ -73,6 +77,23 @@ fn a_page_says_in_words_whether_all_is_well() {
     assert!(passed.contains("1 of 4 due syncs were begun: the server did not keep up with 10/s"), "{passed}");
     assert!(passed.contains("syncs each second; 10 due") && passed.contains("line thin"), "{passed}");
     assert!(page(&outcome(Some("x"))).contains("<b>FAILED</b>"));
+}
+
+/// A load that was broken off is no success, and what was found wrong until then is found all the same.
+#[test]
+fn an_interrupted_load_is_told_as_such() {
+    let told = "the load was interrupted after 2.0 s of 60 s";
+    for (problem, word, line) in
+        [(None, "INTERRUPTED", "Audit      interrupted: 1 "), (Some("x"), "FAILED", "Audit      1 problem ")]
+    {
+        let outcome = outcome_of(Ended::Interrupted, problem);
+        let page = page(&outcome);
+        assert!(!outcome.passed && page.contains(&format!("<b>{word}</b>")), "{page}");
+        assert!(page.contains(&format!("<b>But:</b> {told}.")), "{page}");
+        let text = outcome.to_string();
+        assert!(text.contains(&format!("\n           {told}\n")) && text.contains(line), "{text}");
+    }
+    assert_eq!(outcome(None).interrupted(), None);
 }
 
 /// What is lost is told in figures, and the list, which may be long, stands behind all of them.
