@@ -236,7 +236,11 @@ fn the_report_is_written_and_holds_the_figures() {
     let load = ["--clients", "1", "--syncs", "10", "--report", page.to_str().unwrap()];
     let run = storm_on(Engine::Embedded.server(), &load);
     assert_eq!(run.code, 0, "{}{}", run.output, run.error);
-    assert!(run.output.contains("Audit      passed: 10 acknowledged syncs of 1 clients"), "{}", run.output);
+    assert!(
+        run.output.contains("Audit      passed: each of 10 acknowledged syncs of 1 client is in the books once"),
+        "{}",
+        run.output
+    );
     assert!(run.output.contains("Generator  ") && run.output.contains("processor time"), "{}", run.output);
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains("<b>PASSED</b>") && page.contains("<svg") && !page.contains("<script"), "{page}");

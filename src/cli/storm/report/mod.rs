@@ -11,7 +11,7 @@ use super::load::Ended;
 use super::measure::{Point, QUANTILES, shown};
 use super::outcome::{MOST_LOSSES, Outcome, Settings, Verdict};
 use chart::{Chart, Line, Stroke};
-use text::{escaped, grouped, millis, plain};
+use text::{escaped, grouped, many, millis, plain};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -189,9 +189,9 @@ fn latencies(outcome: &Outcome) -> String {
         ],
     };
     format!(
-        "<table>\n<tr><th>milliseconds</th><th class=\"number\">{} syncs</th><th class=\"number\">{} requests</th></tr>\n{rows}</table>\n{}",
-        grouped(of_syncs.count),
-        grouped(of_requests.count),
+        "<table>\n<tr><th>milliseconds</th><th class=\"number\">{}</th><th class=\"number\">{}</th></tr>\n{rows}</table>\n{}",
+        many(of_syncs.count, "sync"),
+        many(of_requests.count, "request"),
         figure("Latency by percentile", &chart),
     )
 }
@@ -269,7 +269,7 @@ fn audit(outcome: &Outcome) -> String {
     let found = match outcome.audit.found() {
         0 => "<p>No problem was found.</p>\n".to_owned(),
         1 => "<p>1 problem was found; it is told under Problems below.</p>\n".to_owned(),
-        many => format!("<p>{} problems were found; they are listed under Problems below.</p>\n", grouped(many)),
+        found => format!("<p>{} were found; they are listed under Problems below.</p>\n", many(found, "problem")),
     };
     format!("{found}<div class=\"columns\">\n<div>{syncs}</div>\n<div>{records}</div>\n</div>\n{}", losses(outcome))
 }
@@ -289,7 +289,7 @@ fn losses(outcome: &Outcome) -> String {
     let heads = ["syncs", "in part", "missing"].map(|head| format!("<th{NUMBER}>{head}</th>"));
     let more = match losses.len().saturating_sub(MOST_LOSSES) {
         0 => String::new(),
-        more => format!("<p>and {} clients more.</p>\n", grouped(more as u64)),
+        more => format!("<p>and {} more.</p>\n", many(more as u64, "client")),
     };
     format!(
         "<table class=\"losses\">\n<tr><th>client that lost syncs</th>{}</tr>\n{rows}</table>\n{more}",

@@ -74,18 +74,25 @@ fn a_page_needs_nothing_else_and_nothing_becomes_markup() {
 fn a_page_says_in_words_whether_all_is_well() {
     let passed = page(&outcome(None));
     assert!(passed.contains("<b>PASSED</b>") && passed.contains("No problem was found"));
-    assert!(passed.contains("1 of 4 due syncs were begun: the server did not keep up with 10/s"), "{passed}");
+    assert!(passed.contains("1 of 4 due syncs begun: the server did not keep up with 10/s"), "{passed}");
     assert!(passed.contains("syncs each second; 10 due") && passed.contains("line thin"), "{passed}");
     assert!(page(&outcome(Some("x"))).contains("<b>FAILED</b>"));
+    let text = outcome(None).to_string();
+    assert!(text.contains("\n  1 client with 1 phone each, "), "{text}");
+    assert!(
+        text.contains("passed: each of 1 acknowledged sync of 1 client is in the books once, with 0 items, "),
+        "{text}"
+    );
 }
 
 /// A load that was broken off is no success, and what was found wrong until then is found all the same.
 #[test]
 fn an_interrupted_load_is_told_as_such() {
     let told = "the load was interrupted after 2.0 s of 60 s";
-    for (problem, word, line) in
-        [(None, "INTERRUPTED", "Audit      interrupted: 1 "), (Some("x"), "FAILED", "Audit      1 problem ")]
-    {
+    for (problem, word, line) in [
+        (None, "INTERRUPTED", "Audit      interrupted: each of 1 acknowledged sync of 1 client is in"),
+        (Some("x"), "FAILED", "Audit      1 problem "),
+    ] {
         let outcome = outcome_of(Ended::Interrupted, problem);
         let page = page(&outcome);
         assert!(!outcome.passed && page.contains(&format!("<b>{word}</b>")), "{page}");
@@ -100,7 +107,7 @@ fn an_interrupted_load_is_told_as_such() {
 #[test]
 fn a_page_says_how_many_syncs_are_lost() {
     let page = page(&outcome(Some("x")));
-    assert!(page.contains("of 1 acknowledged syncs 1 are missing altogether, and 0 in part"), "{page}");
+    assert!(page.contains("of 1 acknowledged sync 1 missing altogether, 0 in part"), "{page}");
     assert!(page.contains("missing altogether</td><td class=\"number\">1</td>"), "{page}");
     assert!(page.contains("<td>c1</td>") && !page.contains("each there once"), "{page}");
     let place = |what: &str| page.find(what).unwrap();
