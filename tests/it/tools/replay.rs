@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use mongodb::bson::{doc, oid::ObjectId};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::command::{Ran, order, program, run_once};
-use crate::harness::{Engine, Phone, Server, Setup, TEST_SECRET, eventually, on_every_engine};
+use super::ops::seeds::seed_accounts;
+use crate::harness::{Engine, Phone, Server, Setup, TEST_SECRET, eventually, on_every_engine, sign};
+use crate::metrics::{Exposition, Watched};
 
 /// Replays with nothing but these settings.
 fn replay(arguments: &[&str], settings: &[(&str, &str)]) -> Ran {
@@ -160,6 +163,80 @@ fn a_caller_who_is_not_let_in_sends_one_payload() {
     let captures = Captures::of(&[foreign, item("Bun")]);
     let report = replay_for(&phone(), &[captures.path(), "--json"]).json(1);
     assert_eq!(each(&report, "result"), ["refused", "applied"]);
+}
+
+/// An account that is closed, and a session that is ended: the first request hears of it, and is the only one. Nothing of
+/// the queue is lost by that.
+#[test]
+fn a_caller_who_may_not_sync_any_more_sends_one_payload() {
+    let phone = LoggedIn::new(Engine::ReplicaSet);
+    phone.becomes(false, true);
+    let watched = Watched::start(&phone.setup);
+    let captures = Captures::of(&[item("Tea"), item("Bun"), item("Oil")]);
+    let url = watched.server.url();
+    let replay = |more: &str| {
+        let arguments = ["--url", &url, captures.path(), "--json"].into_iter().chain(more.split_whitespace());
+        replay(&arguments.collect::<Vec<_>>(), &[("TOKEN", &phone.token)])
+    };
+    let is_refused = |status: u16, reason: &str| {
+        for (more, route, unsent) in
+            [("--twice", "/api/sync", 2), ("--dry-run", "/api/sync/validate", 2), ("--batch", "/api/sync/reconcile", 0)]
+        {
+            let before = watched.scrape();
+            let report = replay(more).json(1);
+            let one = (format!("viveka_requests_total{{route={route},status={status}}}"), 1);
+            assert_eq!(requests_since(&watched, &before), [one], "{more}");
+            assert_eq!(each(&report, "result"), [&["refused"][..], &vec!["unsent"; unsent]].concat(), "{more}");
+            let findings = report["findings"].as_array().unwrap();
+            assert!(findings[0].as_str().unwrap().ends_with(reason), "{report}");
+            let not_sent = json!(format!("{unsent} not sent: the server does not let this caller in"));
+            assert_eq!(findings.contains(&not_sent), unsent > 0, "{report}");
+        }
+    };
+    is_refused(403, ": account_inactive: Account is inactive");
+    phone.becomes(true, false);
+    eventually("the server knows that the session has ended", Duration::from_secs(30), || {
+        (each(&replay("--dry-run").json(1), "status")[0] == 401).then_some(())
+    });
+    is_refused(401, ": session_expired: Session expired or logged out. Please log in again.");
+    phone.becomes(true, true);
+    let run = eventually("the server lets the phone in", Duration::from_secs(30), || {
+        Some(replay("")).filter(|run| run.code == 0)
+    });
+    assert_eq!(each(&run.json(0), "result"), ["applied"; 3]);
+}
+
+/// A phone with an account and a session, on a server that asks the database for both.
+struct LoggedIn {
+    setup: Setup,
+    engine: Engine,
+    client: ObjectId,
+    session: ObjectId,
+    token: String,
+}
+
+impl LoggedIn {
+    fn new(engine: Engine) -> Self {
+        let setup = Setup::on(engine).env("SESSION_CHECK", "true").env("SESSION_CACHE_SECONDS", "1");
+        let [client, session] = [(); 2].map(|()| ObjectId::new());
+        let claims =
+            json!({"clientId": client.to_hex(), "deviceSessionId": session.to_hex(), "exp": 4_102_444_800_u64});
+        let token = sign(claims, TEST_SECRET.as_bytes(), json!({"alg": "HS256", "typ": "JWT"}));
+        Self { setup, engine, client, session, token }
+    }
+
+    /// As the login service leaves them.
+    fn becomes(&self, has_account: bool, has_session: bool) {
+        let account = doc! { "_id": self.client, "isActive": has_account };
+        let session = doc! { "_id": self.session, "clientId": self.client, "isActive": has_session };
+        seed_accounts(self.engine, &self.setup, &[account], &[session]);
+    }
+}
+
+/// Which requests came to a server, and how many of each.
+fn requests_since(watched: &Watched, earlier: &Exposition) -> Vec<(String, i64)> {
+    let counts = watched.scrape().since(earlier).into_iter();
+    counts.filter(|(series, _)| series.starts_with("viveka_requests_total{")).collect()
 }
 
 #[test]
