@@ -12,8 +12,8 @@ use tempfile::TempDir;
 
 use super::command::{Ran, order, program, run_once};
 use super::ops::seeds::seed_accounts;
-use crate::harness::{Engine, Phone, Server, Setup, TEST_SECRET, eventually, on_every_engine, sign};
-use crate::metrics::{Exposition, Watched};
+use crate::harness::{Engine, Phone, Request, Server, Setup, TEST_SECRET, eventually, on_every_engine, sign};
+use crate::metrics::{Exposition, Watched, metrics_url};
 
 /// Replays with nothing but these settings.
 fn replay(arguments: &[&str], settings: &[(&str, &str)]) -> Ran {
@@ -258,6 +258,27 @@ fn a_signal_ends_it_after_the_payload_in_flight() {
         let unsent = format!("{} not sent: the replay was interrupted", 2000 - applied);
         assert_eq!(report["findings"], json!([unsent, "not sent a second time: the replay was interrupted"]));
     }
+}
+
+/// While it waits to come again, nothing is in flight.
+#[test]
+fn a_signal_ends_a_pause() {
+    let away = Setup::embedded().env("MONGO_URL", "mongodb://127.0.0.1:1").env("METRICS_PORT", "0");
+    let server = Server::start(&away);
+    let captures = Captures::of(&[item("Tea"), item("Bun")]);
+    let metrics = Phone::at(&metrics_url(&server), "64b0000000000000000000c1", Duration::from_secs(20));
+    let phone = Phone::new(&server);
+    let mut run = start(&["--url", &phone.url, captures.path(), "--retries", "1000", "--json"], &phone.token);
+    eventually("the server has asked it to come again", Duration::from_secs(30), || {
+        let told = metrics.send(Request::new("GET", "/metrics").without_token());
+        let told = Exposition::read(std::str::from_utf8(&told.bytes).unwrap());
+        let refused = told.value("viveka_requests_total", &[("route", "/api/sync"), ("status", "503")]);
+        (refused > 0.0).then_some(())
+    });
+    order(&run, "TERM");
+    eventually("it ends", Duration::from_secs(30), || run.try_wait().unwrap());
+    let report = Ran::from(run.wait_with_output().unwrap()).json(1);
+    assert_eq!(each(&report, "result"), ["unsettled", "unsent"]);
 }
 
 #[test]
@@ -543,6 +564,35 @@ fn a_lost_answer_is_asked_for_again_with_the_same_key() {
     let report = replay(&["--url", &url, captures.path(), "--json"], &[("TOKEN", &phone.token)]).json(0);
     assert_eq!((each(&report, "result"), each(&report, "attempts")), (vec![json!("replayed")], vec![json!(2)]));
     assert_eq!(phone.pull().expect_ok()["revision"], json!(1));
+}
+
+/// It may have been applied: the same key settles that, as after a lost connection.
+#[test]
+fn an_answer_that_comes_too_late_is_asked_for_again_with_the_same_key() {
+    let phone = phone();
+    let url = line(&phone.url, |number, phone, server| {
+        let mut sent = (phone.try_clone().unwrap(), server.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut sent.0, &mut sent.1));
+        let (mut answers, mut answered) = (server, phone);
+        if number == 0 {
+            // The first answer comes when nobody listens any more.
+            answers.read_exact(&mut [0]).unwrap();
+            let _ = answered.read(&mut [0]);
+        } else {
+            let _ = std::io::copy(&mut answers, &mut answered);
+        }
+    });
+    let captures = Captures::of(&[sale("Tea")]);
+    let run = ["--url", &url, captures.path(), "--timeout", "1", "--json"];
+    let report = replay(&run, &[("TOKEN", &phone.token)]).json(0);
+    assert_eq!((each(&report, "result"), each(&report, "attempts")), (vec![json!("replayed")], vec![json!(2)]));
+    assert_eq!(phone.pull().expect_ok()["revision"], json!(1));
+
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let run = ["--url", &url, captures.path(), "--timeout", "1", "--retries", "0", "--json"];
+    let report = replay(&run, &[("TOKEN", &phone.token)]).json(1);
+    assert_eq!(report["findings"], json!(["1 unsettled: request-0: no answer within 1 s"]));
 }
 
 /// The URL of a line to a server that takes the idempotency key out of each request, as a careless proxy does.
