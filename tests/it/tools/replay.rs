@@ -268,7 +268,7 @@ fn a_signal_ends_a_pause() {
     let captures = Captures::of(&[item("Tea"), item("Bun")]);
     let metrics = Phone::at(&metrics_url(&server), "64b0000000000000000000c1", Duration::from_secs(20));
     let phone = Phone::new(&server);
-    let mut run = start(&["--url", &phone.url, captures.path(), "--retries", "1000", "--json"], &phone.token);
+    let mut run = start(&["--url", &phone.url, captures.path(), "--retries", "30", "--json"], &phone.token);
     eventually("the server has asked it to come again", Duration::from_secs(30), || {
         let told = metrics.send(Request::new("GET", "/metrics").without_token());
         let told = Exposition::read(std::str::from_utf8(&told.bytes).unwrap());

@@ -167,7 +167,7 @@ fn a_signal_ends_the_load_and_not_the_result() {
     let page = folder.path().join("storm.html");
     for signal in ["TERM", "INT"] {
         let phone = Phone::new(Engine::Embedded.server());
-        let load = ["--url", &phone.url, "--duration", "1h", "--batch", "till", "--json"];
+        let load = ["--url", &phone.url, "--duration", "60s", "--batch", "till", "--json"];
         let report = ["--report", page.to_str().unwrap()];
         let storm = start(&[&load[..], &report].concat(), &[("TOKEN", phone.token.as_str())]);
         has_begun(&phone);
@@ -179,7 +179,7 @@ fn a_signal_ends_the_load_and_not_the_result() {
         assert_eq!((&outcome["audit"]["complete"], &outcome["audit"]["problems"]), (&json!(true), &json!([])));
         assert_eq!(count(&outcome, "/audit/lookedAt/acknowledgedWhole"), acknowledged);
         let page = std::fs::read_to_string(&page).unwrap();
-        for told in ["<b>INTERRUPTED</b>", "the load was interrupted after ", " s of 3600 s."] {
+        for told in ["<b>INTERRUPTED</b>", "the load was interrupted after ", " s of 60 s."] {
             assert!(page.contains(told), "{told} is not in\n{page}");
         }
     }
@@ -205,7 +205,7 @@ fn a_signal_before_the_load_ends_it_without_a_result() {
 fn a_second_signal_waits_for_nothing() {
     let server = Server::start(&Setup::embedded());
     let phone = Phone::new(&server);
-    let arguments = ["--url", &phone.url, "--duration", "1h", "--patience", "1h", "--timeout", "1h"];
+    let arguments = ["--url", &phone.url, "--duration", "60s", "--patience", "60s", "--timeout", "60s"];
     let mut storm = start(&arguments, &[("TOKEN", phone.token.as_str())]);
     has_begun(&phone);
     server.pause();

@@ -159,6 +159,7 @@ fn what_was_cut_off_is_counted() {
     let outcome = outcome(None);
     assert_eq!(outcome.requests.unanswered["still under way when --patience ended"], 2);
     assert_eq!(outcome.requests.failures(), 4);
+    assert_eq!(outcome.series[0].failures_per_second, 4.0);
     assert!(outcome.to_string().contains("no answer, still under way when --patience ended: 2"), "{outcome}");
     assert!(page(&outcome).contains("still under way when --patience ended</td><td class=\"number\">2</td>"));
 }
