@@ -17,6 +17,16 @@ pub(super) fn print_json(value: &impl Serialize) {
     print(&format!("{text}\n"));
 }
 
+/// `1 record`, `2 records`.
+pub(super) fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {}", of_so_many(count, noun))
+}
+
+/// The noun as it stands behind this count, however that is written: `record`, `records`.
+pub(super) fn of_so_many(count: u64, noun: &str) -> String {
+    format!("{noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Lines of columns, each as wide as its widest cell. Columns of numbers stand to the right.
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
@@ -60,6 +70,11 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_one() {
+        assert_eq!((counted(1, "client"), counted(0, "client")), ("1 client".to_owned(), "0 clients".to_owned()));
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

@@ -11,8 +11,8 @@ use bson::oid::ObjectId;
 use bson::raw::{RawBsonRef, RawDocument};
 
 use super::figures::{self, amount, field};
-use super::report::counted;
 use super::{COUNTERS, receipts, shape};
+use crate::cli::output::counted;
 use crate::model::{Amount, ClientId, Collection};
 use crate::store::archive::{Chunk, Counters, Finding, Head, LocalRecord, Part, Severity, UNREADABLE, show_id};
 

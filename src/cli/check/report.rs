@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::cli::output::{print, print_json};
+use crate::cli::output::{counted, print, print_json};
 use crate::store::archive::{Finding, Severity};
 
 /// What was found so far.
@@ -117,11 +117,6 @@ fn line(finding: &Finding, with_id: bool, why: &str) -> String {
     format!("{severity}  {place}: {why}\n")
 }
 
-/// `1 record`, `2 records`.
-pub(super) fn counted(count: u64, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
 /// A sentence less its words that hold digits, which are ids and numbers, and less what it quotes.
 fn without_names(why: &str) -> String {
     let unquoted: String = why.split('"').step_by(2).collect();
@@ -153,10 +148,5 @@ mod tests {
         assert_eq!(lines.lines().count(), 21);
         assert!(lines.ends_with("PROBLEM  items: and 5 more of this kind\n"), "{lines}");
         assert_eq!(report.kinds[1].more, 0);
-    }
-
-    #[test]
-    fn one_is_one() {
-        assert_eq!((counted(1, "client"), counted(0, "client")), ("1 client".to_owned(), "0 clients".to_owned()));
     }
 }

@@ -13,6 +13,7 @@ use super::pass::Pass;
 use super::payload::{Payload, Source};
 use super::report::{Comparison, Report, milliseconds, totals};
 use super::twice::Again;
+use crate::cli::output::counted;
 
 /// Prints for people, or one JSON document in the end.
 #[derive(Debug, Clone, Copy)]
@@ -140,18 +141,11 @@ fn result(payload: &Payload, outcome: &Outcome) -> String {
         Verdict::Pulled | Verdict::Answered | Verdict::Unsent | Verdict::Skipped => {}
     }
     let mut notes: Vec<_> = told.revision.map(|revision| format!("revision {revision}")).into_iter().collect();
-    notes.extend(plural(told.warnings.len(), "warning"));
+    let warnings = told.warnings.len() as u64;
+    notes.extend((warnings > 0).then(|| counted(warnings, "warning")));
     notes.extend((outcome.attempts > 1).then(|| format!("sent {} times", outcome.attempts)));
-    notes.extend(matches!(payload.source, Source::Merged(_)).then(|| format!("{} captures", payload.captures())));
+    notes.extend(matches!(payload.source, Source::Merged(_)).then(|| counted(payload.captures() as u64, "capture")));
     if notes.is_empty() { text } else { format!("{text} ({})", notes.join(", ")) }
-}
-
-fn plural(count: usize, noun: &str) -> Option<String> {
-    match count {
-        0 => None,
-        1 => Some(format!("1 {noun}")),
-        _ => Some(format!("{count} {noun}s")),
-    }
 }
 
 /// The totals of a pass, a line for each verdict.

@@ -99,7 +99,8 @@ Examples:
   viveka-sync storm --batch 200:market --data full --clients 50 --phones-per-client 1
   viveka-sync storm --report storm.html --json > storm.json
 
-Exit code: 0 if the audit found nothing wrong, 1 if it did, 2 if there was no storm. --help tells more.";
+Exit code: 0 if the audit found nothing wrong, 1 if it did, 2 if there was no storm, or only a part of it as a signal came.
+--help tells more.";
 
 const AFTER_LONG: &str = "\
 Batches by name:
@@ -120,7 +121,8 @@ Examples:
 What happens:
   1. Each shop is opened: 17 items and an open bill that its phones share, and some for each phone.
   2. The phones send. Each waits for its sync before it begins the next, and sends it again with the same key after 409,
-     429, 5xx and lost connections, with the pauses that the server asks for. Ctrl-C ends the load, and the audit follows.
+     429, 5xx and lost connections, with the pauses that the server asks for. Ctrl-C and SIGTERM end the load: what is
+     under way has --patience, and the audit follows. A second one does not wait for either.
   3. The audit pulls the books of each shop through the API: every sync that was acknowledged must be there once, every one
      that was not must be there altogether or not at all, and all sums, stocks and purchase histories must be right.
 
@@ -128,7 +130,7 @@ What is needed:
   A server on this machine, and its secret to make tokens with: run it in the directory of the server, or set JWT_SECRET or
   DATA_DIR. With a --token alone the load is one client's. What the load writes stays in the store: use one of its own.
 
-Exit code: 0 if the audit found nothing wrong, 1 if it did, 2 if there was no storm.";
+Exit code: 0 if the audit found nothing wrong, 1 if it did, 2 if there was no storm, or only a part of it as a signal came.";
 
 fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| "a number of syncs each second is asked for".to_owned())?;

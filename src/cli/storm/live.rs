@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::measure::{CUT_OFF, Tally};
+use crate::cli::output::counted;
 
 /// The live view, on the standard error stream.
 #[derive(Debug)]
@@ -102,7 +103,8 @@ fn told(tally: &Tally, rate: f64) -> String {
         Some(requests) => format!(" ({requests} cut off)"),
         None => String::new(),
     };
-    format!("{syncs} syncs, {failures} failures{cut_off}, {rate:.0}/s, p50 {p50:.1} ms, p99 {p99:.1} ms")
+    let (syncs, failures) = (counted(syncs, "sync"), counted(failures, "failure"));
+    format!("{syncs}, {failures}{cut_off}, {rate:.0}/s, p50 {p50:.1} ms, p99 {p99:.1} ms")
 }
 
 fn style(template: &str) -> ProgressStyle {

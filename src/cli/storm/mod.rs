@@ -15,12 +15,12 @@ mod outcome;
 mod report;
 mod script;
 
+use std::io;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
 
+use super::interruption::Interruption;
 use super::place::{Place, PlaceError};
 use super::target::TargetError;
 use super::{CliError, Exit};
@@ -30,7 +30,7 @@ use audit::{Findings, Subject};
 use ledger::Ledger;
 use live::Live;
 use load::{Load, Shop, Terms};
-use outcome::{Outcome, ServerFacts, Settings};
+use outcome::{Outcome, ServerFacts, Settings, Verdict};
 use script::{Run, Script};
 
 pub(super) use arguments::Arguments;
@@ -74,9 +74,15 @@ pub enum StormError {
         /// What happened.
         why: String,
     },
-    /// Ctrl-C was pressed again.
-    #[error("interrupted before the audit was done")]
-    Interrupted,
+    /// A signal came before anything was sent that could be audited.
+    #[error("interrupted before the load began")]
+    NotBegun,
+    /// A second signal came.
+    #[error("interrupted again before the audit was done: what is in the books is not known")]
+    NotAudited,
+    /// The system does not tell of signals.
+    #[error("cannot listen for signals: {0}")]
+    Signals(#[from] io::Error),
     /// The report cannot be written.
     #[error("--report: {0}")]
     Report(#[from] PlaceError),
@@ -96,9 +102,10 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, CliError> {
     if arguments.rebatch > 0.0 && arguments.hangups == 0.0 {
         return Err(StormError::NothingToRebatch.into());
     }
+    let interruption = Interruption::listen().map_err(StormError::from)?;
     // Better now than when all is done.
     let place = arguments.report.as_deref().map(Place::open).transpose().map_err(StormError::from)?;
-    let outcome = storm(arguments).await?;
+    let outcome = storm(arguments, &interruption).await?;
     if let Some(place) = place {
         place.put(&report::page(&outcome)).map_err(StormError::from)?;
     }
@@ -108,38 +115,61 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, CliError> {
     } else {
         print!("{outcome}");
     }
-    Ok(if outcome.passed { Exit::Good } else { Exit::NotGood })
+    Ok(match outcome.verdict() {
+        Verdict::Passed => Exit::Good,
+        Verdict::Failed => Exit::NotGood,
+        Verdict::Interrupted => Exit::NotDone,
+    })
 }
 
-async fn storm(arguments: &Arguments) -> Result<Outcome, CliError> {
+async fn storm(arguments: &Arguments, interruption: &Interruption) -> Result<Outcome, CliError> {
+    let mut live = Live::new(arguments.duration);
+    let ready = tokio::select! {
+        ready = prepare(arguments, &mut live) => ready?,
+        () = interruption.asked() => return Err(StormError::NotBegun.into()),
+    };
+    tokio::select! {
+        outcome = ready.run(arguments, &mut live, interruption) => Ok(outcome),
+        () = interruption.insisted() => Err(StormError::NotAudited.into()),
+    }
+}
+
+/// All that a load needs.
+struct Ready {
+    server: ServerFacts,
+    script: Script,
+    settings: Settings,
+    shops: Vec<Shop>,
+}
+
+async fn prepare(arguments: &Arguments, live: &mut Live) -> Result<Ready, CliError> {
     let phones = callers(arguments)?;
     let server = facts(arguments).await?;
     let script = script(arguments, most_operations(arguments).await?);
     let settings = settings(arguments, &script, phones.len() as u32);
-    let mut live = Live::new(arguments.duration);
-    let shops = open(&script, phones, arguments, &mut live).await?;
+    let shops = open(&script, phones, arguments, live).await?;
+    Ok(Ready { server, script, settings, shops })
+}
 
-    let (interrupted, abandoned) = interruptions();
-    live.begin_load();
-    let load = Load {
-        script: script.clone(),
-        copies: arguments.retries,
-        view: arguments.data,
-        rate: arguments.rate,
-        duration: arguments.duration,
-        most_syncs: arguments.syncs,
-        patience: arguments.patience,
-    };
-    let work = async {
-        let done = load.run(&shops, &mut live, &interrupted).await;
+impl Ready {
+    /// Runs the load, which ends early at a signal, and audits what was done.
+    async fn run(self, arguments: &Arguments, live: &mut Live, interruption: &Interruption) -> Outcome {
+        let Self { server, script, settings, shops } = self;
+        let load = Load {
+            script: script.clone(),
+            copies: arguments.retries,
+            view: arguments.data,
+            rate: arguments.rate,
+            duration: arguments.duration,
+            most_syncs: arguments.syncs,
+            patience: arguments.patience,
+        };
+        live.begin_load();
+        let done = load.run(&shops, live, interruption).await;
         live.begin("auditing shops", shops.len() as u64);
-        let findings = audit_all(&script, &shops, &done.ledgers, &server, arguments, &live).await;
+        let findings = audit_all(&script, &shops, &done.ledgers, &server, arguments, live).await;
         live.end();
         Outcome::new(settings, server, done, findings)
-    };
-    tokio::select! {
-        outcome = work => Ok(outcome),
-        () = abandoned.cancelled() => Err(StormError::Interrupted.into()),
     }
 }
 
@@ -295,19 +325,4 @@ async fn audit_one(subject: &Subject<'_>, phone: &Phone, patience: Duration, mut
         looks -= 1;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-}
-
-/// Two tokens: cancelled when Ctrl-C is pressed once, and twice.
-fn interruptions() -> (CancellationToken, CancellationToken) {
-    let tokens = (CancellationToken::new(), CancellationToken::new());
-    let (once, twice) = tokens.clone();
-    Handle::current().spawn(async move {
-        for token in [once, twice] {
-            if tokio::signal::ctrl_c().await.is_err() {
-                return;
-            }
-            token.cancel();
-        }
-    });
-    tokens
 }

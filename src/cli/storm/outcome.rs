@@ -9,12 +9,13 @@ use super::audit::{Findings, LookedAt, Loss, Problems};
 use super::ledger::Fate;
 use super::load::{Done, Ended};
 use super::measure::{InTime, Latency, Limit, Point, QUANTILES, Quantiles, Usage};
+use crate::cli::output::{counted, of_so_many};
 
 /// Everything that is told of a storm. Its JSON is what `--json` prints.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
-    /// Whether nothing is wrong.
+    /// Whether the load was not interrupted and nothing is wrong: [`Verdict::Passed`].
     pub passed: bool,
     /// Why the load ended.
     pub ended: Ended,
@@ -36,6 +37,17 @@ pub struct Outcome {
     pub audit: Audit,
     /// The curves.
     pub series: Vec<Point>,
+}
+
+/// What a storm came to, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The load was what was asked for, and nothing is wrong.
+    Passed,
+    /// Something is wrong, however long the load was.
+    Failed,
+    /// A signal ended the load early. Nothing is wrong with what was done until then.
+    Interrupted,
 }
 
 /// So many clients that lost something are told one by one to people.
@@ -195,7 +207,7 @@ impl Outcome {
             quantiles_ms: curve(&tally.requests),
         };
         let mut problems = Problems::default();
-        if syncs.acknowledged == 0 {
+        if syncs.acknowledged == 0 && (syncs.begun > 0 || ended != Ended::Interrupted) {
             problems.push("no sync was acknowledged, so that there was nothing to audit".into());
         }
         problems.add(tally.problems);
@@ -208,7 +220,7 @@ impl Outcome {
             more_problems: problems.more(),
         };
         Self {
-            passed: problems.is_empty(),
+            passed: Verdict::of(problems.is_empty(), ended) == Verdict::Passed,
             ended,
             seconds: rounded(seconds),
             seconds_until_all_were_done: rounded(took.as_secs_f64()),
@@ -224,17 +236,37 @@ impl Outcome {
 }
 
 impl Outcome {
+    /// What it came to.
+    pub fn verdict(&self) -> Verdict {
+        Verdict::of(self.audit.found() == 0, self.ended)
+    }
+
+    /// That the load was interrupted, in one sentence; none if it was not.
+    pub fn interrupted(&self) -> Option<String> {
+        let (after, of) = (self.seconds, self.settings.duration);
+        (self.ended == Ended::Interrupted).then(|| format!("the load was interrupted after {after:.1} s of {of} s"))
+    }
+
     /// That the rate was missed, in one sentence; none if it was met but for what is due at the very end.
     pub fn rate_missed(&self, count: fn(u64) -> String) -> Option<String> {
         let rate = self.settings.rate?;
         let Syncs { begun, due_and_not_begun, .. } = self.syncs;
         let due = begun + due_and_not_begun;
         let who = if self.generator.near_its_limit.is_some() { "the server, or this generator," } else { "the server" };
-        let [begun_told, due_told] = [begun, due].map(count);
+        let ([begun_told, due_told], syncs) = ([begun, due].map(count), of_so_many(due, "due sync"));
         // A phone may be busy when the load ends, however fast the server is.
         let is_missed = due_and_not_begun * 100 > due;
-        is_missed
-            .then(|| format!("{begun_told} of {due_told} due syncs were begun: {who} did not keep up with {rate}/s"))
+        is_missed.then(|| format!("{begun_told} of {due_told} {syncs} begun: {who} did not keep up with {rate}/s"))
+    }
+}
+
+impl Verdict {
+    fn of(nothing_is_wrong: bool, ended: Ended) -> Self {
+        match (nothing_is_wrong, ended) {
+            (false, _) => Self::Failed,
+            (true, Ended::Interrupted) => Self::Interrupted,
+            (true, Ended::Duration | Ended::Syncs) => Self::Passed,
+        }
     }
 }
 
@@ -246,33 +278,31 @@ impl Audit {
 
     /// What the audit came to, in one sentence.
     pub fn verdict(&self, count: fn(u64) -> String) -> String {
-        let problems = self.found();
+        let counted = |number, noun| format!("{} {}", count(number), of_so_many(number, noun));
         let LookedAt { clients, acknowledged, invoices, payments, items, .. } = self.looked_at;
-        let [clients, acknowledged, invoices, payments, items] =
-            [clients, acknowledged, invoices, payments, items].map(count);
-        let found = if problems == 1 { "1 problem".to_owned() } else { format!("{} problems", count(problems)) };
+        let (found, of_clients) = (counted(self.found(), "problem"), counted(clients, "client"));
         let of_syncs = self.of_syncs(count);
-        match (problems, self.complete) {
+        match (self.found(), self.complete) {
             (0, true) => format!(
-                "passed: {acknowledged} acknowledged syncs of {clients} clients are in the books once, with {items} items, \
-                 {invoices} invoices and {payments} payments, and the books balance"
+                "each of {} of {of_clients} is in the books once, with {}, {} and {}, and the books balance",
+                counted(acknowledged, "acknowledged sync"),
+                counted(items, "item"),
+                counted(invoices, "invoice"),
+                counted(payments, "payment"),
             ),
-            (_, true) => format!("{found} in the books of {clients} clients; {of_syncs}"),
-            (_, false) if self.looked_at.clients == 0 => format!("{found}, and no books could be looked at"),
-            (_, false) => {
-                format!("{found}, and not all books could be looked at; in those of {clients} clients {of_syncs}")
-            }
+            (_, true) => format!("{found} in the books of {of_clients}; {of_syncs}"),
+            (_, false) if clients == 0 => format!("{found}, and no books could be looked at"),
+            (_, false) => format!("{found}, and not all books could be looked at; in those of {of_clients} {of_syncs}"),
         }
     }
 
     /// What became of the acknowledged syncs that were looked for.
     fn of_syncs(&self, count: fn(u64) -> String) -> String {
-        let LookedAt { acknowledged: all, acknowledged_in_part, acknowledged_missing, .. } = self.looked_at;
-        let lost = acknowledged_in_part + acknowledged_missing;
-        let [all, in_part, missing] = [all, acknowledged_in_part, acknowledged_missing].map(count);
-        match lost {
-            0 => format!("none of {all} acknowledged syncs lost a record"),
-            _ => format!("of {all} acknowledged syncs {missing} are missing altogether, and {in_part} in part"),
+        let LookedAt { acknowledged: all, acknowledged_in_part: in_part, acknowledged_missing: missing, .. } =
+            self.looked_at;
+        match in_part + missing {
+            0 => format!("none of {} {} lost a record", count(all), of_so_many(all, "acknowledged sync")),
+            _ => lost(count, all, in_part, missing),
         }
     }
 }
@@ -281,19 +311,26 @@ impl Loss {
     /// In one line.
     fn told(&self) -> String {
         let Self { client, acknowledged, in_part, missing } = self;
-        format!("client {client}: of {acknowledged} acknowledged syncs {missing} missing altogether, {in_part} in part")
+        format!("client {client}: {}", lost(|count| count.to_string(), *acknowledged, *in_part, *missing))
     }
+}
+
+/// How many of all acknowledged syncs are not in the books as they must be.
+fn lost(count: fn(u64) -> String, all: u64, in_part: u64, missing: u64) -> String {
+    let syncs = of_so_many(all, "acknowledged sync");
+    format!("of {} {syncs} {} missing altogether, {} in part", count(all), count(missing), count(in_part))
 }
 
 impl Usage {
     /// What the generator used, in one sentence.
     pub fn told(&self) -> String {
         let Self { cpu_seconds, cores, cpu_share, lag_p99_ms, near_its_limit } = self;
+        let cores = counted(*cores as u64, "core");
         let cpu = match (cpu_seconds, cpu_share) {
             (Some(seconds), Some(share)) => {
-                format!("{seconds:.1} s of processor time, {:.0} % of {cores} cores", share * 100.0)
+                format!("{seconds:.1} s of processor time, {:.0} % of {cores}", share * 100.0)
             }
-            _ => format!("an unknown share of {cores} cores"),
+            _ => format!("an unknown share of {cores}"),
         };
         let limit = match near_its_limit {
             Some(Limit::Busy) => "NEAR ITS LIMIT: the figures show the generator as much as the server",
@@ -310,7 +347,8 @@ impl fmt::Display for Outcome {
         let Settings { run, url, clients, phones_per_client, batch, data, seed, .. } = &self.settings;
         let ServerFacts { engine, version, .. } = &self.server;
         writeln!(f, "Storm {run} on {url} ({engine} {version})")?;
-        writeln!(f, "  {clients} clients with {phones_per_client} phones each, {batch}, data {data}, seed {seed}")?;
+        let (clients, phones) = (counted((*clients).into(), "client"), counted((*phones_per_client).into(), "phone"));
+        writeln!(f, "  {clients} with {phones} each, {batch}, data {data}, seed {seed}")?;
         writeln!(f)?;
         let Syncs { begun, acknowledged, refused, open, .. } = &self.syncs;
         writeln!(
@@ -318,26 +356,33 @@ impl fmt::Display for Outcome {
             "Syncs      {acknowledged} of {begun} acknowledged, {refused} refused, {open} open, in {:.1} s",
             self.seconds
         )?;
-        if let Some(missed) = self.rate_missed(|count| count.to_string()) {
-            writeln!(f, "           {missed}")?;
+        for doubt in self.interrupted().into_iter().chain(self.rate_missed(|count| count.to_string())) {
+            writeln!(f, "           {doubt}")?;
         }
         let Syncs { per_second, operations_per_second, latency_ms, .. } = &self.syncs;
         writeln!(f, "           {per_second:.1} syncs/s, {operations_per_second:.1} operations/s")?;
         writeln!(f, "           {latency_ms}")?;
         let Requests { answered, replayed, hung_up, rebatched, latency_ms, .. } = &self.requests;
+        let rebatched = counted(*rebatched, "sync");
         writeln!(
             f,
-            "Requests   {answered} answered, {replayed} of them replayed; {hung_up} hung up on, {rebatched} syncs rebatched"
+            "Requests   {answered} answered, {replayed} of them replayed; {hung_up} hung up on, {rebatched} rebatched"
         )?;
         writeln!(f, "           {latency_ms}")?;
         writeln!(f, "           {}", self.requests.answers())?;
         writeln!(f, "Generator  {}", self.generator.told())?;
-        writeln!(f, "Audit      {}", self.audit.verdict(|count| count.to_string()))?;
+        let word = match self.verdict() {
+            Verdict::Passed => "passed: ",
+            Verdict::Failed => "",
+            Verdict::Interrupted => "interrupted: ",
+        };
+        writeln!(f, "Audit      {word}{}", self.audit.verdict(|count| count.to_string()))?;
         for loss in self.audit.losses.iter().take(MOST_LOSSES) {
             writeln!(f, "           {}", loss.told())?;
         }
         if self.audit.losses.len() > MOST_LOSSES {
-            writeln!(f, "           and {} clients more", self.audit.losses.len() - MOST_LOSSES)?;
+            let more = self.audit.losses.len() - MOST_LOSSES;
+            writeln!(f, "           and {} more", counted(more as u64, "client"))?;
         }
         for problem in &self.audit.problems {
             writeln!(f, "  - {problem}")?;

@@ -14,7 +14,7 @@ use viveka_sync::metrics::DECLARED;
 use crate::harness::{
     Connection, Engine, Mongod, Phone, Request, Server, Setup, Topology, eventually, on_every_engine, random_hex,
 };
-use exposition::Exposition;
+pub use exposition::Exposition;
 
 /// How long a gauge may take to show what is going on.
 pub const SOON: Duration = Duration::from_secs(20);

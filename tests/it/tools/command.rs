@@ -1,6 +1,6 @@
 //! The program with a subcommand, and what it comes to.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -44,6 +44,11 @@ pub fn run(mut command: Command) -> Ran {
 /// Runs it to its end, whoever has its file open.
 pub fn run_once(command: &mut Command) -> Ran {
     command.stdin(Stdio::null()).output().unwrap().into()
+}
+
+/// Sends a signal to a command that has not been waited for, so that its pid is its own.
+pub fn order(run: &Child, signal: &str) {
+    assert!(Command::new("kill").args(["-s", signal, &run.id().to_string()]).status().unwrap().success());
 }
 
 impl From<Output> for Ran {

@@ -3,14 +3,17 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use mongodb::bson::{doc, oid::ObjectId};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::command::{Ran, program, run_once};
-use crate::harness::{Engine, Phone, Server, Setup, TEST_SECRET, eventually, on_every_engine};
+use super::command::{Ran, order, program, run_once};
+use super::ops::seeds::seed_accounts;
+use crate::harness::{Engine, Phone, Request, Server, Setup, TEST_SECRET, eventually, on_every_engine, sign};
+use crate::metrics::{Exposition, Watched, metrics_url};
 
 /// Replays with nothing but these settings.
 fn replay(arguments: &[&str], settings: &[(&str, &str)]) -> Ran {
@@ -162,6 +165,80 @@ fn a_caller_who_is_not_let_in_sends_one_payload() {
     assert_eq!(each(&report, "result"), ["refused", "applied"]);
 }
 
+/// An account that is closed, and a session that is ended: the first request hears of it, and is the only one. Nothing of
+/// the queue is lost by that.
+#[test]
+fn a_caller_who_may_not_sync_any_more_sends_one_payload() {
+    let phone = LoggedIn::new(Engine::ReplicaSet);
+    phone.becomes(false, true);
+    let watched = Watched::start(&phone.setup);
+    let captures = Captures::of(&[item("Tea"), item("Bun"), item("Oil")]);
+    let url = watched.server.url();
+    let replay = |more: &str| {
+        let arguments = ["--url", &url, captures.path(), "--json"].into_iter().chain(more.split_whitespace());
+        replay(&arguments.collect::<Vec<_>>(), &[("TOKEN", &phone.token)])
+    };
+    let is_refused = |status: u16, reason: &str| {
+        for (more, route, unsent) in
+            [("--twice", "/api/sync", 2), ("--dry-run", "/api/sync/validate", 2), ("--batch", "/api/sync/reconcile", 0)]
+        {
+            let before = watched.scrape();
+            let report = replay(more).json(1);
+            let one = (format!("viveka_requests_total{{route={route},status={status}}}"), 1);
+            assert_eq!(requests_since(&watched, &before), [one], "{more}");
+            assert_eq!(each(&report, "result"), [&["refused"][..], &vec!["unsent"; unsent]].concat(), "{more}");
+            let findings = report["findings"].as_array().unwrap();
+            assert!(findings[0].as_str().unwrap().ends_with(reason), "{report}");
+            let not_sent = json!(format!("{unsent} not sent: the server does not let this caller in"));
+            assert_eq!(findings.contains(&not_sent), unsent > 0, "{report}");
+        }
+    };
+    is_refused(403, ": account_inactive: Account is inactive");
+    phone.becomes(true, false);
+    eventually("the server knows that the session has ended", Duration::from_secs(30), || {
+        (each(&replay("--dry-run").json(1), "status")[0] == 401).then_some(())
+    });
+    is_refused(401, ": session_expired: Session expired or logged out. Please log in again.");
+    phone.becomes(true, true);
+    let run = eventually("the server lets the phone in", Duration::from_secs(30), || {
+        Some(replay("")).filter(|run| run.code == 0)
+    });
+    assert_eq!(each(&run.json(0), "result"), ["applied"; 3]);
+}
+
+/// A phone with an account and a session, on a server that asks the database for both.
+struct LoggedIn {
+    setup: Setup,
+    engine: Engine,
+    client: ObjectId,
+    session: ObjectId,
+    token: String,
+}
+
+impl LoggedIn {
+    fn new(engine: Engine) -> Self {
+        let setup = Setup::on(engine).env("SESSION_CHECK", "true").env("SESSION_CACHE_SECONDS", "1");
+        let [client, session] = [(); 2].map(|()| ObjectId::new());
+        let claims =
+            json!({"clientId": client.to_hex(), "deviceSessionId": session.to_hex(), "exp": 4_102_444_800_u64});
+        let token = sign(claims, TEST_SECRET.as_bytes(), json!({"alg": "HS256", "typ": "JWT"}));
+        Self { setup, engine, client, session, token }
+    }
+
+    /// As the login service leaves them.
+    fn becomes(&self, has_account: bool, has_session: bool) {
+        let account = doc! { "_id": self.client, "isActive": has_account };
+        let session = doc! { "_id": self.session, "clientId": self.client, "isActive": has_session };
+        seed_accounts(self.engine, &self.setup, &[account], &[session]);
+    }
+}
+
+/// Which requests came to a server, and how many of each.
+fn requests_since(watched: &Watched, earlier: &Exposition) -> Vec<(String, i64)> {
+    let counts = watched.scrape().since(earlier).into_iter();
+    counts.filter(|(series, _)| series.starts_with("viveka_requests_total{")).collect()
+}
+
 #[test]
 fn a_signal_ends_it_after_the_payload_in_flight() {
     let folder = tempfile::tempdir().unwrap();
@@ -181,6 +258,27 @@ fn a_signal_ends_it_after_the_payload_in_flight() {
         let unsent = format!("{} not sent: the replay was interrupted", 2000 - applied);
         assert_eq!(report["findings"], json!([unsent, "not sent a second time: the replay was interrupted"]));
     }
+}
+
+/// While it waits to come again, nothing is in flight.
+#[test]
+fn a_signal_ends_a_pause() {
+    let away = Setup::embedded().env("MONGO_URL", "mongodb://127.0.0.1:1").env("METRICS_PORT", "0");
+    let server = Server::start(&away);
+    let captures = Captures::of(&[item("Tea"), item("Bun")]);
+    let metrics = Phone::at(&metrics_url(&server), "64b0000000000000000000c1", Duration::from_secs(20));
+    let phone = Phone::new(&server);
+    let mut run = start(&["--url", &phone.url, captures.path(), "--retries", "30", "--json"], &phone.token);
+    eventually("the server has asked it to come again", Duration::from_secs(30), || {
+        let told = metrics.send(Request::new("GET", "/metrics").without_token());
+        let told = Exposition::read(std::str::from_utf8(&told.bytes).unwrap());
+        let refused = told.value("viveka_requests_total", &[("route", "/api/sync"), ("status", "503")]);
+        (refused > 0.0).then_some(())
+    });
+    order(&run, "TERM");
+    eventually("it ends", Duration::from_secs(30), || run.try_wait().unwrap());
+    let report = Ran::from(run.wait_with_output().unwrap()).json(1);
+    assert_eq!(each(&report, "result"), ["unsettled", "unsent"]);
 }
 
 #[test]
@@ -205,10 +303,6 @@ fn a_second_signal_does_not_wait_for_the_answer() {
 fn start(arguments: &[&str], token: &str) -> Child {
     let mut program = program(&[&["replay"], arguments].concat(), &[("TOKEN", token)]);
     program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
-fn order(run: &Child, signal: &str) {
-    assert!(Command::new("kill").args(["-s", signal, &run.id().to_string()]).status().unwrap().success());
 }
 
 #[test]
@@ -470,6 +564,35 @@ fn a_lost_answer_is_asked_for_again_with_the_same_key() {
     let report = replay(&["--url", &url, captures.path(), "--json"], &[("TOKEN", &phone.token)]).json(0);
     assert_eq!((each(&report, "result"), each(&report, "attempts")), (vec![json!("replayed")], vec![json!(2)]));
     assert_eq!(phone.pull().expect_ok()["revision"], json!(1));
+}
+
+/// It may have been applied: the same key settles that, as after a lost connection.
+#[test]
+fn an_answer_that_comes_too_late_is_asked_for_again_with_the_same_key() {
+    let phone = phone();
+    let url = line(&phone.url, |number, phone, server| {
+        let mut sent = (phone.try_clone().unwrap(), server.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut sent.0, &mut sent.1));
+        let (mut answers, mut answered) = (server, phone);
+        if number == 0 {
+            // The first answer comes when nobody listens any more.
+            answers.read_exact(&mut [0]).unwrap();
+            let _ = answered.read(&mut [0]);
+        } else {
+            let _ = std::io::copy(&mut answers, &mut answered);
+        }
+    });
+    let captures = Captures::of(&[sale("Tea")]);
+    let run = ["--url", &url, captures.path(), "--timeout", "1", "--json"];
+    let report = replay(&run, &[("TOKEN", &phone.token)]).json(0);
+    assert_eq!((each(&report, "result"), each(&report, "attempts")), (vec![json!("replayed")], vec![json!(2)]));
+    assert_eq!(phone.pull().expect_ok()["revision"], json!(1));
+
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let run = ["--url", &url, captures.path(), "--timeout", "1", "--retries", "0", "--json"];
+    let report = replay(&run, &[("TOKEN", &phone.token)]).json(1);
+    assert_eq!(report["findings"], json!(["1 unsettled: request-0: no answer within 1 s"]));
 }
 
 /// The URL of a line to a server that takes the idempotency key out of each request, as a careless proxy does.

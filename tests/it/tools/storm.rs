@@ -1,11 +1,12 @@
 //! `viveka-sync storm`: it loads real servers, audits their books, and says so.
 
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::command::{Ran, program, run_once};
+use super::command::{Ran, order, program, run_once};
 use crate::harness::{Engine, Phone, Server, Setup, TEST_SECRET, eventually, on_every_engine, token};
 
 /// Storms with nothing but these settings.
@@ -71,7 +72,6 @@ fn books_that_were_changed_by_another_are_found() {
     let url = server.url();
     let arguments = ["--url", &url, "--duration", "60s", "--batch", "till", "--json", "--phones-per-client", "1"];
     let storm = start(&arguments, &settings);
-    // Before the load begins Ctrl-C ends the program, as nothing is there to audit.
     has_begun(&phone);
     // Pays on an invoice of the storm's, as no phone of it does.
     eventually("an invoice of the storm that can be paid", Duration::from_secs(30), || {
@@ -80,7 +80,7 @@ fn books_that_were_changed_by_another_are_found() {
         let payment = json!({"invoiceId": open["_id"], "amount": 0.5, "note": "not the storm's"});
         (phone.sync(&json!({"payment": {"create": [payment]}})).status == 200).then_some(())
     });
-    interrupt(storm.id());
+    order(&storm, "INT");
     let outcome = Ran::from(storm.wait_with_output().unwrap()).json(1);
     assert_eq!(outcome["ended"], "interrupted");
     let problems = outcome["audit"]["problems"].to_string();
@@ -133,7 +133,7 @@ fn a_server_that_dies_is_told() {
     let storm = start(&arguments, &[("TOKEN", phone.token.as_str())]);
     has_begun(&phone);
     server.kill();
-    interrupt(storm.id());
+    order(&storm, "INT");
     let outcome = Ran::from(storm.wait_with_output().unwrap()).json(1);
     assert_eq!((&outcome["audit"]["complete"], count(&outcome, "/audit/lookedAt/clients")), (&json!(false), 0));
     assert!(outcome["audit"]["problems"].to_string().contains("its books cannot be had"), "{outcome}");
@@ -151,13 +151,71 @@ fn requests_that_patience_cuts_off_are_counted() {
     let storm = start(&arguments, &[("TOKEN", phone.token.as_str())]);
     has_begun(&phone);
     server.pause();
-    interrupt(storm.id());
+    order(&storm, "INT");
     let ran = Ran::from(storm.wait_with_output().unwrap());
     let outcome: Value = serde_json::from_str(&ran.output).unwrap();
     let cut_off = count(&outcome, "/requests/unanswered/still under way when --patience ended");
     // 4 phones, with 2 copies each, one of which may have its answer.
     assert!((4..=8).contains(&cut_off) && cut_off >= count(&outcome, "/syncs/open"), "{outcome}");
     assert!(ran.error.contains(&format!(" failures ({cut_off} cut off), ")), "{}", ran.error);
+}
+
+/// What was begun is finished, audited and told; and the result says that the load is not the one that was asked for.
+#[test]
+fn a_signal_ends_the_load_and_not_the_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("storm.html");
+    for signal in ["TERM", "INT"] {
+        let phone = Phone::new(Engine::Embedded.server());
+        let load = ["--url", &phone.url, "--duration", "60s", "--batch", "till", "--json"];
+        let report = ["--report", page.to_str().unwrap()];
+        let storm = start(&[&load[..], &report].concat(), &[("TOKEN", phone.token.as_str())]);
+        has_begun(&phone);
+        order(&storm, signal);
+        let outcome = Ran::from(storm.wait_with_output().unwrap()).json(2);
+        assert_eq!(outcome["ended"], "interrupted");
+        let acknowledged = count(&outcome, "/syncs/acknowledged");
+        assert!(acknowledged > 0 && acknowledged == count(&outcome, "/syncs/begun"), "{outcome}");
+        assert_eq!((&outcome["audit"]["complete"], &outcome["audit"]["problems"]), (&json!(true), &json!([])));
+        assert_eq!(count(&outcome, "/audit/lookedAt/acknowledgedWhole"), acknowledged);
+        let page = std::fs::read_to_string(&page).unwrap();
+        for told in ["<b>INTERRUPTED</b>", "the load was interrupted after ", " s of 60 s."] {
+            assert!(page.contains(told), "{told} is not in\n{page}");
+        }
+    }
+}
+
+/// Nothing was sent, so that there is nothing to tell, and no empty report is left.
+#[test]
+fn a_signal_before_the_load_ends_it_without_a_result() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("storm.html");
+    let arguments = ["--url", &url, "--report", page.to_str().unwrap()];
+    let storm = start(&arguments, &[("JWT_SECRET", TEST_SECRET)]);
+    let _held = silent.accept().unwrap();
+    order(&storm, "TERM");
+    let run = Ran::from(storm.wait_with_output().unwrap());
+    assert_eq!(run.refusal(), "error: interrupted before the load began");
+    assert!(!page.exists());
+}
+
+#[test]
+fn a_second_signal_waits_for_nothing() {
+    let server = Server::start(&Setup::embedded());
+    let phone = Phone::new(&server);
+    let arguments = ["--url", &phone.url, "--duration", "60s", "--patience", "60s", "--timeout", "60s"];
+    let mut storm = start(&arguments, &[("TOKEN", phone.token.as_str())]);
+    has_begun(&phone);
+    server.pause();
+    eventually("it ends", Duration::from_secs(30), || {
+        // Two that come at once may be one.
+        order(&storm, "INT");
+        storm.try_wait().unwrap()
+    });
+    let run = Ran::from(storm.wait_with_output().unwrap());
+    assert!(run.refusal().starts_with("error: interrupted again before the audit was done"), "{}", run.error);
 }
 
 /// The opening is sent in as many batches as the server's limit asks for.
@@ -178,7 +236,11 @@ fn the_report_is_written_and_holds_the_figures() {
     let load = ["--clients", "1", "--syncs", "10", "--report", page.to_str().unwrap()];
     let run = storm_on(Engine::Embedded.server(), &load);
     assert_eq!(run.code, 0, "{}{}", run.output, run.error);
-    assert!(run.output.contains("Audit      passed: 10 acknowledged syncs of 1 clients"), "{}", run.output);
+    assert!(
+        run.output.contains("Audit      passed: each of 10 acknowledged syncs of 1 client is in the books once"),
+        "{}",
+        run.output
+    );
     assert!(run.output.contains("Generator  ") && run.output.contains("processor time"), "{}", run.output);
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains("<b>PASSED</b>") && page.contains("<svg") && !page.contains("<script"), "{page}");
@@ -264,9 +326,4 @@ fn has_begun(phone: &Phone) {
         let revision = phone.pull().json()["revision"].as_u64()?;
         (revision > 10).then_some(())
     });
-}
-
-/// Sends SIGINT, as Ctrl-C does.
-fn interrupt(pid: u32) {
-    assert!(Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap().success());
 }

@@ -6,6 +6,7 @@ use bson::oid::ObjectId;
 
 use super::books::{Books, Invoice, Item, Payment, Purchase};
 use super::{Findings, Subject};
+use crate::cli::output::counted;
 use crate::cli::storm::script::{Label, Mark, Units};
 
 /// What is in the books. What was asked for is taken out of it; what is left was never sent.
@@ -97,9 +98,9 @@ impl Reader<'_, '_> {
         let clients = clients.chain(data.payments.iter().map(|payment| payment.client_id));
         let clients = clients.chain(data.purchase_history.iter().map(|purchase| purchase.client_id));
         let client = self.subject.client;
-        let foreign = clients.filter(|of| *of != client).count();
+        let foreign = clients.filter(|of| *of != client).count() as u64;
         if foreign > 0 {
-            self.problem(format_args!("{foreign} records in its dataset are another client's"));
+            self.problem(format_args!("{} of another client's books in its dataset", counted(foreign, "record")));
         }
     }
 

@@ -382,10 +382,42 @@ fn a_sync_that_lost_some_records_is_one_line_and_there_in_part() {
 }
 
 #[test]
+fn what_was_found_of_several_clients_adds_up() {
+    let looked_at = LookedAt {
+        clients: 1,
+        acknowledged: 2,
+        acknowledged_whole: 3,
+        acknowledged_in_part: 4,
+        acknowledged_missing: 5,
+        acknowledged_untold: 6,
+        open_and_applied: 7,
+        open_in_part: 8,
+        open_and_absent: 9,
+        open_and_untold: 10,
+        refused: 11,
+        items: 12,
+        invoices: 13,
+        payments: 14,
+        purchases: 15,
+        of_others: 16,
+    };
+    let mut one = Findings { looked_at, ..Findings::default() };
+    one.problems.push("lost".into());
+    one.losses.push(Loss { client: client().to_string(), acknowledged: 2, in_part: 4, missing: 5 });
+    let mut all = one.clone();
+    all.add(one.clone());
+    let counts = |findings: &Findings| serde_json::to_value(findings.looked_at).unwrap();
+    for (name, count) in counts(&one).as_object().unwrap() {
+        assert_eq!(counts(&all)[name], count.as_u64().unwrap() * 2, "{name}");
+    }
+    assert_eq!((all.problems.told(), all.losses.len()), (&["lost".to_owned(), "lost".to_owned()][..], 2));
+}
+
+#[test]
 fn what_was_refused_must_not_be_there() {
     let script = script(0.0);
     let kept = Shop::after(&script, SYNCS).audit(Fate::Refused).problems;
-    let told = kept.told().iter().filter(|problem| problem.contains("was refused, and all of its"));
+    let told = kept.told().iter().filter(|problem| problem.contains("was refused, and is in the books altogether"));
     assert_eq!(told.count(), PHONES as usize, "{kept:?}");
     assert!(Shop::after(&script, SYNCS - 1).audit(Fate::Refused).problems.is_empty());
 }

@@ -8,6 +8,7 @@ use super::index::Index;
 use super::presence::{Presence, mark, records_of, records_of_opening};
 use super::shelf::{Certainty, Priced, Shelf};
 use super::{Findings, Subject};
+use crate::cli::output::counted;
 use crate::cli::storm::ledger::{Fate, Ledger};
 use crate::cli::storm::script::{
     Bill, Kind, Label, Mark, NewInvoice, Opening, Order, Place, Product, SHARED_ITEMS, Text, Units, customer,
@@ -109,24 +110,23 @@ impl Walk<'_, '_, '_> {
             (phone, 0) => format!("the opening of phone {phone}"),
             (phone, sync) => format!("sync {sync} of phone {phone}"),
         };
+        let all = counted(records as u64, "record");
         let heard = if fate == Fate::Open { "was never answered" } else { "was acknowledged" };
         match (fate, presence) {
             (Fate::Acknowledged, Presence::Absent) => {
                 let first = format!("storm-{}-{}-{}", self.subject.script.run, place.phone, place.sync);
-                self.problem(format_args!("{of} {heard}, and is missing altogether: all {records} records, {first}-*"));
+                self.problem(format_args!("{of} {heard}, and is missing altogether: {all}, {first}-*"));
             }
             (Fate::Acknowledged | Fate::Open, Presence::InPart(missing)) => {
                 let (count, which) = (missing.len(), self.some(missing));
-                self.problem(format_args!(
-                    "{of} {heard}, and is there in part: of {records} records {count} missing, {which}"
-                ));
+                self.problem(format_args!("{of} {heard}, and is there in part: of {all} {count} missing, {which}"));
             }
             (Fate::Refused, Presence::Whole) => {
-                self.problem(format_args!("{of} was refused, and all of its {records} records are in the books"));
+                self.problem(format_args!("{of} was refused, and is in the books altogether: {all}"));
             }
             (Fate::Refused, Presence::InPart(missing)) => {
                 let there = records - missing.len();
-                self.problem(format_args!("{of} was refused, and {there} of its {records} records are in the books"));
+                self.problem(format_args!("{of} was refused, and is in the books in part: {there} of {all}"));
             }
             (_, Presence::Whole | Presence::Untold) | (Fate::Open | Fate::Refused, Presence::Absent) => {}
         }
@@ -329,14 +329,14 @@ impl Walk<'_, '_, '_> {
             syncs.entry((mark.phone, mark.sync)).or_default().push(mark);
         }
         for ((phone, sync), marks) in syncs {
-            let (count, which) = (marks.len(), self.some(&marks));
+            let (records, which) = (counted(marks.len() as u64, "record"), self.some(&marks));
             self.problem(format_args!(
-                "{count} records in the books that sync {sync} of phone {phone} was not sent with: {which}"
+                "{records} in the books that sync {sync} of phone {phone} was not sent with: {which}"
             ));
         }
         if self.subject.is_ours_alone && !self.index.purchases.is_empty() {
-            let count = self.index.purchases.len();
-            self.problem(format_args!("purchase histories of {count} invoices beside those that were sent"));
+            let invoices = counted(self.index.purchases.len() as u64, "invoice");
+            self.problem(format_args!("purchase histories of {invoices} beside those that were sent"));
         }
     }
 

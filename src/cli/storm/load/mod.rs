@@ -20,6 +20,7 @@ use super::ledger::Ledger;
 use super::live::Live;
 use super::measure::{Event, Latency, Tally, Usage, Watch, lags};
 use super::script::{Script, View};
+use crate::cli::interruption::Interruption;
 use caller::{Caller, Common, Left};
 use pace::Pace;
 
@@ -71,7 +72,7 @@ pub enum Ended {
     Duration,
     /// As many syncs were begun as may be, or every phone had stopped.
     Syncs,
-    /// Somebody pressed Ctrl-C.
+    /// A signal ended it.
     Interrupted,
 }
 
@@ -82,14 +83,14 @@ const DRAW: Duration = Duration::from_millis(200);
 
 impl Load {
     /// Lets the phones of the shops work. It ends at the latest `patience` after its duration.
-    pub async fn run(self, shops: &[Shop], live: &mut Live, interrupted: &CancellationToken) -> Done {
+    pub async fn run(self, shops: &[Shop], live: &mut Live, interruption: &Interruption) -> Done {
         let (told, hears) = channel(TOLD_AT_ONCE);
         let (ended, over) = (CancellationToken::new(), CancellationToken::new());
         let (duration, patience) = (self.duration, self.patience);
         let watch = Watch::start();
         let begin = Instant::now();
         let phones = self.start(shops, told, begin, &ended, &over);
-        let working = phones.join(&ended, &over, duration, patience, interrupted);
+        let working = phones.join(&ended, &over, duration, patience, interruption);
         let mut lag = Latency::new();
         let (tally, joined) = tokio::select! {
             () = lags(&mut lag) => unreachable!("it goes on for ever"),
@@ -163,12 +164,12 @@ impl Phones {
         over: &CancellationToken,
         duration: Duration,
         patience: Duration,
-        interrupted: &CancellationToken,
+        interruption: &Interruption,
     ) -> Joined {
         let why = tokio::select! {
             biased;
             () = sleep_until((self.begin + duration).into()) => Ended::Duration,
-            () = interrupted.cancelled() => Ended::Interrupted,
+            () = interruption.asked() => Ended::Interrupted,
             () = ended.cancelled() => Ended::Syncs,
             () = self.all() => Ended::Syncs,
         };

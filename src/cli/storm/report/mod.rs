@@ -9,9 +9,9 @@ use super::audit::Loss;
 use super::ledger::Fate;
 use super::load::Ended;
 use super::measure::{Point, QUANTILES, shown};
-use super::outcome::{MOST_LOSSES, Outcome, Settings};
+use super::outcome::{MOST_LOSSES, Outcome, Settings, Verdict};
 use chart::{Chart, Line, Stroke};
-use text::{escaped, grouped, millis, plain};
+use text::{escaped, grouped, many, millis, plain};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -21,7 +21,10 @@ pub fn page(outcome: &Outcome) -> String {
     let (engine, server) = (escaped(&outcome.server.engine), escaped(&outcome.server.version));
     // What is wrong comes first, in figures; the list may be long.
     let found = section("Audit", &audit(outcome));
-    let (first, later) = if outcome.passed { (String::new(), found) } else { (found, problems(outcome)) };
+    let (first, later) = match outcome.verdict() {
+        Verdict::Passed | Verdict::Interrupted => (String::new(), found),
+        Verdict::Failed => (found, problems(outcome)),
+    };
     let parts = [
         verdict(outcome),
         doubt(outcome),
@@ -58,12 +61,15 @@ fn section(title: &str, content: &str) -> String {
 }
 
 fn verdict(outcome: &Outcome) -> String {
-    let (class, word) = if outcome.passed { ("passed", "PASSED") } else { ("failed", "FAILED") };
-    let sentence = outcome.audit.verdict(grouped);
-    let sentence = escaped(sentence.strip_prefix("passed: ").unwrap_or(&sentence));
-    let missed = outcome.rate_missed(grouped);
-    let missed = missed.map_or(String::new(), |missed| format!("<br><b>But:</b> {}.", escaped(&missed)));
-    format!("<p class=\"verdict {class}\"><b>{word}</b> &nbsp; {sentence}.{missed}</p>\n")
+    let (class, word) = match outcome.verdict() {
+        Verdict::Passed => ("passed", "PASSED"),
+        Verdict::Failed => ("failed", "FAILED"),
+        Verdict::Interrupted => ("interrupted", "INTERRUPTED"),
+    };
+    let sentence = escaped(&outcome.audit.verdict(grouped));
+    let doubts = outcome.interrupted().into_iter().chain(outcome.rate_missed(grouped));
+    let doubts: String = doubts.map(|doubt| format!("<br><b>But:</b> {}.", escaped(&doubt))).collect();
+    format!("<p class=\"verdict {class}\"><b>{word}</b> &nbsp; {sentence}.{doubts}</p>\n")
 }
 
 /// What to know before the figures are believed.
@@ -183,9 +189,9 @@ fn latencies(outcome: &Outcome) -> String {
         ],
     };
     format!(
-        "<table>\n<tr><th>milliseconds</th><th class=\"number\">{} syncs</th><th class=\"number\">{} requests</th></tr>\n{rows}</table>\n{}",
-        grouped(of_syncs.count),
-        grouped(of_requests.count),
+        "<table>\n<tr><th>milliseconds</th><th class=\"number\">{}</th><th class=\"number\">{}</th></tr>\n{rows}</table>\n{}",
+        many(of_syncs.count, "sync"),
+        many(of_requests.count, "request"),
         figure("Latency by percentile", &chart),
     )
 }
@@ -263,7 +269,7 @@ fn audit(outcome: &Outcome) -> String {
     let found = match outcome.audit.found() {
         0 => "<p>No problem was found.</p>\n".to_owned(),
         1 => "<p>1 problem was found; it is told under Problems below.</p>\n".to_owned(),
-        many => format!("<p>{} problems were found; they are listed under Problems below.</p>\n", grouped(many)),
+        found => format!("<p>{} were found; they are listed under Problems below.</p>\n", many(found, "problem")),
     };
     format!("{found}<div class=\"columns\">\n<div>{syncs}</div>\n<div>{records}</div>\n</div>\n{}", losses(outcome))
 }
@@ -283,7 +289,7 @@ fn losses(outcome: &Outcome) -> String {
     let heads = ["syncs", "in part", "missing"].map(|head| format!("<th{NUMBER}>{head}</th>"));
     let more = match losses.len().saturating_sub(MOST_LOSSES) {
         0 => String::new(),
-        more => format!("<p>and {} clients more.</p>\n", grouped(more as u64)),
+        more => format!("<p>and {} more.</p>\n", many(more as u64, "client")),
     };
     format!(
         "<table class=\"losses\">\n<tr><th>client that lost syncs</th>{}</tr>\n{rows}</table>\n{more}",

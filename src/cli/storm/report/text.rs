@@ -1,5 +1,7 @@
 //! Text for a page.
 
+use crate::cli::output::of_so_many;
+
 /// The text as it may stand in elements and attributes of HTML and SVG.
 pub fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -31,6 +33,11 @@ pub fn grouped(count: u64) -> String {
     grouped
 }
 
+/// A count of something, with a thin gap between thousands.
+pub fn many(count: u64, noun: &str) -> String {
+    format!("{} {}", grouped(count), of_so_many(count, noun))
+}
+
 /// A number with the fraction that it has, and a thin gap between thousands.
 pub fn plain(value: f64) -> String {
     if value >= 1_000.0 && value.fract() == 0.0 { grouped(value as u64) } else { format!("{value}") }
@@ -60,6 +67,7 @@ mod tests {
     #[test]
     fn numbers_are_as_long_as_they_are_read() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1\u{202f}000", "1\u{202f}234\u{202f}567"]);
+        assert_eq!([1, 1_000].map(|count| many(count, "sync")), ["1 sync", "1\u{202f}000 syncs"]);
         assert_eq!([0.0, 0.5, 20.0, 1e4].map(plain), ["0", "0.5", "20", "10\u{202f}000"]);
         assert_eq!([0.0, 1.234, 45.67, 1_234.5].map(millis), ["0.00", "1.23", "45.7", "1\u{202f}235"]);
     }

@@ -12,7 +12,7 @@ mod moves;
 mod pending;
 mod refusals;
 mod restore;
-mod seeds;
+pub mod seeds;
 mod small;
 
 use super::command;
