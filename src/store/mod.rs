@@ -1,13 +1,13 @@
 //! Where the books are kept: one contract, three engines.
 
 mod account;
-mod books;
 mod cache;
 mod client_queue;
 mod gather;
 mod pull;
 mod records;
 mod waiting;
+mod whole;
 
 pub mod archive;
 pub mod embedded;

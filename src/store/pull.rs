@@ -1,14 +1,12 @@
 //! How much of a dataset a phone wants, and what it gets.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use utoipa::ToSchema;
 
 use super::StoreError;
-use super::books::Books;
+use super::cache::Known;
 use crate::model::{ClientId, Cursor, Lineage, Position, Revision, StoreId};
 
 /// How much of a client's dataset is wanted.
@@ -102,12 +100,12 @@ pub struct After {
     /// The moment.
     pub moment: Moment,
     /// The books of that moment, if whoever was there has read them.
-    pub(super) books: Option<Arc<Books>>,
+    pub(super) known: Option<Box<Known>>,
 }
 
 impl From<Moment> for After {
     fn from(moment: Moment) -> Self {
-        Self { moment, books: None }
+        Self { moment, known: None }
     }
 }
 

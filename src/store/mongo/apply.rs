@@ -9,15 +9,13 @@ use mongodb::{ClientSession, Database};
 use super::connection::Deployment;
 use super::counter::Raised;
 use super::error::{DOCUMENT_VALIDATION_FAILURE, DUPLICATE_KEY, Failure, Stopped};
-use super::executed::Executed;
+use super::executed::{Executed, Left};
 use super::write::{Refused, insert, update};
 use super::{CLIENTS, RECEIPTS};
-use crate::dataset::Records;
 use crate::failpoint::{self, Point};
 use crate::model::{ClientId, Lineage};
 use crate::plan::{Plan, Reject, StoredReceipt};
 use crate::store::StoreError;
-use crate::store::books::Whole;
 use crate::store::records::{Change, ChangeKind, Fields, raw_bson};
 
 /// A batch whose fate is decided.
@@ -41,10 +39,8 @@ pub(super) struct Ready {
     pub plan: Box<Plan>,
     /// Its writes.
     pub changes: Vec<Change<RawDocumentBuf>>,
-    /// The records as it leaves them, if they are to be kept or shown.
-    pub records: Records,
-    /// All records as it found them, if they were read beside.
-    pub whole: Option<Whole>,
+    /// What it leaves.
+    pub left: Left,
     /// The lineage of the history that it begins, if it does.
     pub begun: Option<Lineage>,
 }
@@ -56,11 +52,11 @@ impl Decided {
     }
 
     /// What came of it, once that is committed.
-    pub fn into_answer(self) -> Result<Executed, Reject> {
+    pub async fn into_answer(self) -> Result<Executed, Reject> {
         match self.fate {
             Fate::Write(ready) => {
-                let Ready { plan, begun, records, whole, .. } = *ready;
-                Ok(Executed::wrote(*plan, &self.raised.before, begun, records, whole))
+                let Ready { plan, begun, left, .. } = *ready;
+                Ok(Executed::wrote(*plan, &self.raised.before, begun, left).await)
             }
             Fate::Tell(answer) => *answer,
         }

@@ -6,18 +6,26 @@ use bson::Timestamp;
 
 use super::counter::Counter;
 use super::dataset::At;
+use super::encoding::Encoding;
 use crate::dataset::Records;
 use crate::model::Lineage;
 use crate::plan::{Plan, Receipt};
-use crate::store::books::{Books, Whole};
-use crate::store::cache::Commit;
+use crate::store::cache::{Commit, Known};
 use crate::store::{After, Moment, Outcome};
 
 /// What came of a batch in the database.
 pub(super) struct Executed {
     pub outcome: Outcome,
-    /// How it moved the client's books, if it did, and if the outcome does not hold them.
+    /// How it moved the client's books, if it did, and if the outcome does not show them.
     pub commit: Option<Commit>,
+}
+
+/// What a plan leaves when it is written.
+pub(super) enum Left {
+    /// The records that it changed, if they are to be kept.
+    Records(Records),
+    /// All there is, which will be shown.
+    Dataset(Encoding),
 }
 
 impl Executed {
@@ -27,26 +35,22 @@ impl Executed {
         Self { outcome: Outcome { receipt, replayed, after: moment.into() }, commit: None }
     }
 
-    /// A plan that was written in books that stood at `counter`. It begins a history, or goes on with one. All records
-    /// that were there before may have been read beside.
-    pub fn wrote(
-        plan: Plan,
-        counter: &Counter,
-        begun: Option<Lineage>,
-        records: Records,
-        whole: Option<Whole>,
-    ) -> Self {
+    /// A plan that was written in books that stood at `counter`. It begins a history, or goes on with one.
+    pub async fn wrote(plan: Plan, counter: &Counter, begun: Option<Lineage>, left: Left) -> Self {
         if plan.writes.is_empty() {
             return Self::nothing(plan.receipt, false, counter);
         }
         let lineage = begun.unwrap_or_else(|| counter.lineage.clone());
         let (before, after) = (counter.position(), lineage.at(plan.receipt.revision));
-        let commit = Commit { before, after, lineage: Arc::new(lineage), records };
-        let (books, commit) = match whole {
-            Some(whole) => (Some(Arc::new(Books::new(whole, commit))), None),
-            None => (None, Some(commit)),
+        let lineage = Arc::new(lineage);
+        let (known, commit) = match left {
+            Left::Records(records) => (None, Some(Commit { before, after, lineage, records })),
+            Left::Dataset(encoding) => {
+                let known = |dataset| Box::new(Known { position: after, lineage, dataset });
+                (encoding.wait().await.map(known), None)
+            }
         };
-        let after = After { moment: Moment { position: after, time: 0 }, books };
+        let after = After { moment: Moment { position: after, time: 0 }, known };
         Self { outcome: Outcome { receipt: plan.receipt, replayed: false, after }, commit }
     }
 

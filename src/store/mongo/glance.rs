@@ -16,8 +16,8 @@ use crate::dataset::Records;
 use crate::model::{Collection, CustomerId, GroupId, InvoiceId, ItemId};
 use crate::plan::{LocalRecord, NumberSearch, Snapshot};
 use crate::store::StoreError;
-use crate::store::books::Whole;
 use crate::store::records::named_by_local_ids;
+use crate::store::whole::Whole;
 
 /// How what planners read is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

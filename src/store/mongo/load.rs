@@ -18,8 +18,8 @@ use crate::dataset::Records;
 use crate::model::{ClientId, Collection, CustomerId, DealerId, GroupId, IdempotencyKey, InvoiceId};
 use crate::plan::{ReadSet, Snapshot, StoredReceipt};
 use crate::store::StoreError;
-use crate::store::books::Whole;
 use crate::store::records::{stored_invoice, stored_item};
+use crate::store::whole::Whole;
 
 /// What a client's planner asks for.
 #[derive(Clone, Copy)]

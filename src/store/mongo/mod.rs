@@ -12,6 +12,7 @@ mod backoff;
 mod connection;
 mod counter;
 mod dataset;
+mod encoding;
 mod error;
 mod executed;
 mod find;
@@ -40,7 +41,6 @@ use tokio::time::timeout;
 pub use archive::{MongoArchive, Pending};
 pub use options::{MongoOptions, check_database_name, check_url, shown_url};
 
-use super::books::Books;
 use super::cache::{DatasetCache, Known};
 use super::client_queue::{ClientQueue, Gate};
 use super::gather::Gathered;
@@ -241,8 +241,8 @@ impl MongoStore {
         after: Option<&After>,
     ) -> Result<Pull, StoreError> {
         let epoch = self.connection.epoch();
-        if let Some(books) = after.and_then(|after| after.books.as_deref()) {
-            return self.show(books, epoch, client, wanted);
+        if let Some(known) = after.and_then(|after| after.known.as_deref()) {
+            return self.show(known, epoch, client, wanted);
         }
         let after = after.map(|after| after.moment);
         if let (Wanted::Nothing, Some(moment)) = (wanted, after) {
@@ -274,13 +274,11 @@ impl MongoStore {
     }
 
     /// Shows what was read beside a plan.
-    fn show(&self, books: &Books, epoch: u64, client: &ClientId, wanted: Wanted) -> Result<Pull, StoreError> {
-        let store = self.connection.current()?.store;
-        let known = books.known().map_err(|e| StoreError::Internal(format!("a record is not valid BSON: {e}")))?;
-        let pull = known.pull(store, *client, wanted);
+    fn show(&self, known: &Known, epoch: u64, client: &ClientId, wanted: Wanted) -> Result<Pull, StoreError> {
+        let pull = known.pull(self.connection.current()?.store, *client, wanted);
         if let Some(cache) = &self.cache {
             cache.missed();
-            cache.keep(epoch, *client, known);
+            cache.keep(epoch, *client, known.clone());
         }
         Ok(Pull { exact: self.cache.is_some(), ..pull })
     }

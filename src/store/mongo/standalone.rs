@@ -16,7 +16,7 @@ use mongodb::Database;
 
 use super::counter::Counter;
 use super::error::{DOCUMENT_VALIDATION_FAILURE, DUPLICATE_KEY, Failure, describe};
-use super::executed::Executed;
+use super::executed::{Executed, Left};
 use super::histories::History;
 use super::intent::{Intent, Step, pending, sweep_parts};
 use super::load::{Asked, Beside, Keep, load};
@@ -69,7 +69,7 @@ pub(super) async fn execute(
             remove(db, &intent).await;
             return match applied {
                 Applied::Whole => {
-                    let executed = Executed::wrote(*plan, &counter, begun, records, None);
+                    let executed = Executed::wrote(*plan, &counter, begun, Left::Records(records)).await;
                     history.saw(executed.outcome.after.moment.position);
                     Ok(executed)
                 }

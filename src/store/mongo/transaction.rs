@@ -14,8 +14,9 @@ use super::apply::{Decided, Fate, Ready, apply};
 use super::backoff::Backoff;
 use super::connection::Deployment;
 use super::counter::{Counter, Raised};
+use super::encoding::Encoding;
 use super::error::{Failure, Stopped, WRITE_CONFLICT, code, describe};
-use super::executed::Executed;
+use super::executed::{Executed, Left};
 use super::glance::{Asking, glance};
 use super::histories::Histories;
 use super::late;
@@ -207,12 +208,15 @@ impl Transactions<'_> {
             failpoint::reached(Point::AfterCommit);
         }
         let time = session.operation_time();
-        let answers = batches.iter().zip(decided).map(|(batch, decided)| {
-            let executed = decided.into_answer()?.at(time);
-            self.histories.of(batch.epoch, batch.client).saw(executed.outcome.after.moment.position);
-            Ok(executed)
-        });
-        Ok(answers.collect())
+        let mut answers = Vec::with_capacity(batches.len());
+        for (batch, decided) in batches.iter().zip(decided) {
+            let executed = decided.into_answer().await.map(|executed| executed.at(time));
+            if let Ok(executed) = &executed {
+                self.histories.of(batch.epoch, batch.client).saw(executed.outcome.after.moment.position);
+            }
+            answers.push(executed);
+        }
+        Ok(answers)
     }
 
     async fn fill(self, session: &mut ClientSession, batches: &[&Batch]) -> Result<Vec<Decided>, Stopped> {
@@ -254,7 +258,11 @@ impl Transactions<'_> {
                 let whole = loaded.whole.filter(|whole| whole.can_be_shown_with(&records, self.most_shown));
                 let history = self.histories.of(batch.epoch, client);
                 let begun = if plan.writes.is_empty() { None } else { history.begun(before) };
-                Fate::Write(Box::new(Ready { plan, changes, records, whole, begun }))
+                let left = match whole {
+                    Some(whole) => Left::Dataset(Encoding::begin(whole, records)),
+                    None => Left::Records(records),
+                };
+                Fate::Write(Box::new(Ready { plan, changes, left, begun }))
             }
             Ok(Decision::Commit(plan)) => Fate::Tell(Box::new(Ok(Executed::nothing(plan.receipt, false, before)))),
             Ok(Decision::Replay(receipt)) => Fate::Tell(Box::new(Ok(Executed::nothing(*receipt, true, before)))),

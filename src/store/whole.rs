@@ -1,9 +1,8 @@
-//! A client's books as one commit left them: who has read all of them to plan it need not read them again to show them.
+//! All records of a client, read on the way to a commit: with what it wrote they are the dataset after it.
 
 use bson::oid::ObjectId;
 use bson::raw::RawDocument;
 
-use super::cache::{Commit, Known};
 use crate::dataset::{Dataset, Encoder, Malformed, Records};
 use crate::model::Collection;
 
@@ -13,13 +12,6 @@ pub(super) struct Whole {
     records: [Vec<u8>; Collection::ALL.len()],
     /// Whether one of them has an id of another kind than ours, whose place among them is not known here.
     has_others: bool,
-}
-
-/// All that was there before a commit, and the commit.
-#[derive(Debug)]
-pub struct Books {
-    before: Whole,
-    commit: Commit,
 }
 
 impl Whole {
@@ -35,7 +27,11 @@ impl Whole {
         !self.has_others && lengths.sum::<usize>() <= most
     }
 
-    fn dataset(&self) -> Result<Dataset, Malformed> {
+    /// The dataset once these are written.
+    ///
+    /// # Errors
+    /// A record that is not valid BSON.
+    pub fn dataset_with(&self, written: &Records) -> Result<Dataset, Malformed> {
         let mut dataset = Dataset::default();
         for (collection, records) in Collection::ALL.into_iter().zip(&self.records) {
             let (mut encoder, mut rest) = (Encoder::new(collection), records.as_slice());
@@ -44,7 +40,7 @@ impl Whole {
             }
             encoder.finish().into_iter().for_each(|leaf| dataset.push(collection, leaf));
         }
-        Ok(dataset)
+        dataset.with(written)
     }
 }
 
@@ -57,31 +53,11 @@ fn first<'a>(records: &mut &'a [u8]) -> Option<&'a [u8]> {
     is_there.then_some(first)
 }
 
-impl Books {
-    /// The books of a client of whom this was all before the commit, of one moment with it.
-    pub(super) fn new(before: Whole, commit: Commit) -> Self {
-        Self { before, commit }
-    }
-
-    /// The dataset after the commit, encoded anew each time.
-    ///
-    /// # Errors
-    /// A record that is not valid BSON.
-    pub(super) fn known(&self) -> Result<Known, Malformed> {
-        let Commit { after, lineage, records, .. } = &self.commit;
-        let dataset = self.before.dataset()?.with(records)?;
-        Ok(Known { position: *after, lineage: lineage.clone(), dataset })
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use bson::{RawDocumentBuf, rawdoc};
 
     use super::*;
-    use crate::model::{Lineage, Revision};
 
     fn record(id: u8, name: &str) -> (ObjectId, RawDocumentBuf) {
         let id = ObjectId::from_bytes([id; 12]);
@@ -102,14 +78,10 @@ mod tests {
     fn what_was_there_and_what_a_commit_wrote_are_the_dataset() {
         let [tea, sugar, better_tea] = [record(1, "Tea"), record(2, "Sugar"), record(1, "Better tea")];
         let before = items(&[&tea, &sugar]);
-        assert_eq!(json(&before.dataset().unwrap()).matches("\"name\"").count(), 2);
+        assert_eq!(json(&before.dataset_with(&Records::new()).unwrap()).matches("\"name\"").count(), 2);
 
-        let lineage = Arc::new(Lineage::default());
-        let [old, new] = [1, 2].map(|revision| lineage.at(Revision(revision)));
-        let records = Records::from([((Collection::Items, better_tea.0), better_tea.1.into_bytes())]);
-        let known = Books::new(before, Commit { before: old, after: new, lineage, records }).known().unwrap();
-        assert_eq!(known.position, new);
-        let json = json(&known.dataset);
+        let written = Records::from([((Collection::Items, better_tea.0), better_tea.1.into_bytes())]);
+        let json = json(&before.dataset_with(&written).unwrap());
         assert!(json.contains("Better tea") && json.contains("Sugar") && !json.contains("\"Tea"), "{json}");
     }
 
@@ -128,6 +100,6 @@ mod tests {
     fn what_is_cut_off_is_an_error() {
         let mut cut = items(&[&record(1, "Tea")]);
         cut.records[Collection::Items as usize].pop();
-        assert!(cut.dataset().is_err());
+        assert!(cut.dataset_with(&Records::new()).is_err());
     }
 }
