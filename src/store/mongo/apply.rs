@@ -52,11 +52,11 @@ impl Decided {
     }
 
     /// What came of it, once that is committed.
-    pub async fn into_answer(self) -> Result<Executed, Reject> {
+    pub fn into_answer(self) -> Result<Executed, Reject> {
         match self.fate {
             Fate::Write(ready) => {
                 let Ready { plan, begun, left, .. } = *ready;
-                Ok(Executed::wrote(*plan, &self.raised.before, begun, left).await)
+                Ok(Executed::wrote(*plan, &self.raised.before, begun, left))
             }
             Fate::Tell(answer) => *answer,
         }

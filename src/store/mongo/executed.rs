@@ -6,8 +6,7 @@ use bson::Timestamp;
 
 use super::counter::Counter;
 use super::dataset::At;
-use super::encoding::Encoding;
-use crate::dataset::Records;
+use crate::dataset::{Dataset, Records};
 use crate::model::Lineage;
 use crate::plan::{Plan, Receipt};
 use crate::store::cache::{Commit, Known};
@@ -25,7 +24,7 @@ pub(super) enum Left {
     /// The records that it changed, if they are to be kept.
     Records(Records),
     /// All there is, which will be shown.
-    Dataset(Encoding),
+    Dataset(Dataset),
 }
 
 impl Executed {
@@ -36,7 +35,7 @@ impl Executed {
     }
 
     /// A plan that was written in books that stood at `counter`. It begins a history, or goes on with one.
-    pub async fn wrote(plan: Plan, counter: &Counter, begun: Option<Lineage>, left: Left) -> Self {
+    pub fn wrote(plan: Plan, counter: &Counter, begun: Option<Lineage>, left: Left) -> Self {
         if plan.writes.is_empty() {
             return Self::nothing(plan.receipt, false, counter);
         }
@@ -45,10 +44,7 @@ impl Executed {
         let lineage = Arc::new(lineage);
         let (known, commit) = match left {
             Left::Records(records) => (None, Some(Commit { before, after, lineage, records })),
-            Left::Dataset(encoding) => {
-                let known = |dataset| Box::new(Known { position: after, lineage, dataset });
-                (encoding.wait().await.map(known), None)
-            }
+            Left::Dataset(dataset) => (Some(Box::new(Known { position: after, lineage, dataset })), None),
         };
         let after = After { moment: Moment { position: after, time: 0 }, known };
         Self { outcome: Outcome { receipt: plan.receipt, replayed: false, after }, commit }

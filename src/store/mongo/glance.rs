@@ -73,13 +73,19 @@ struct Named {
 }
 
 impl<'a> Group<'a> {
+    /// The most clients of whom everything is read with one command, which then has a few megabytes.
+    const MOST_WHOLE: usize = 4;
+
     /// With one command for everything, if that is less work.
     async fn ask_together(&mut self, db: &Database, session: &mut ClientSession) -> Result<(), Failure> {
+        let is_wanted = |member: &&mut Member<'_>| member.asked.beside == Beside::Everything;
+        let whole = self.members.iter_mut().filter(is_wanted).take(Self::MOST_WHOLE).count();
         // What local ids name of a client of whom everything is read needs no question of its own.
-        if self.members.iter().any(|member| member.asked.beside == Beside::Nothing) {
+        if whole < self.members.len() {
             self.ask_for_local_ids(db, Some(&mut *session)).await?;
         }
-        self.members.iter_mut().for_each(Member::begin_whole);
+        let members = self.members.iter_mut().filter(is_wanted).take(whole);
+        members.for_each(|member| member.loaded.whole = Some(Whole::default()));
         if self.try_together(db, session).await? == Extent::Cut {
             self.leave_whole();
             self.try_together(db, session).await?;
@@ -170,11 +176,6 @@ impl<'a> Member<'a> {
         let snapshot = Snapshot { revision, next_invoice, ..Snapshot::default() };
         let loaded = Loaded { snapshot, revisions: HashMap::new(), records: Records::new(), whole: None };
         Self { asked, named: None, loaded }
-    }
-
-    /// Begins to read all of the client's records, if they are wanted.
-    fn begin_whole(&mut self) {
-        self.loaded.whole = (self.asked.beside == Beside::Everything).then(Whole::default);
     }
 
     /// The names that it asks for, by kind. Of a client of whom everything is read only what is not in its dataset has to

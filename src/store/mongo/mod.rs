@@ -12,7 +12,6 @@ mod backoff;
 mod connection;
 mod counter;
 mod dataset;
-mod encoding;
 mod error;
 mod executed;
 mod find;

@@ -69,7 +69,7 @@ pub(super) async fn execute(
             remove(db, &intent).await;
             return match applied {
                 Applied::Whole => {
-                    let executed = Executed::wrote(*plan, &counter, begun, Left::Records(records)).await;
+                    let executed = Executed::wrote(*plan, &counter, begun, Left::Records(records));
                     history.saw(executed.outcome.after.moment.position);
                     Ok(executed)
                 }

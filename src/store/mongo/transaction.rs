@@ -14,7 +14,6 @@ use super::apply::{Decided, Fate, Ready, apply};
 use super::backoff::Backoff;
 use super::connection::Deployment;
 use super::counter::{Counter, Raised};
-use super::encoding::Encoding;
 use super::error::{Failure, Stopped, WRITE_CONFLICT, code, describe};
 use super::executed::{Executed, Left};
 use super::glance::{Asking, glance};
@@ -208,15 +207,12 @@ impl Transactions<'_> {
             failpoint::reached(Point::AfterCommit);
         }
         let time = session.operation_time();
-        let mut answers = Vec::with_capacity(batches.len());
-        for (batch, decided) in batches.iter().zip(decided) {
-            let executed = decided.into_answer().await.map(|executed| executed.at(time));
-            if let Ok(executed) = &executed {
-                self.histories.of(batch.epoch, batch.client).saw(executed.outcome.after.moment.position);
-            }
-            answers.push(executed);
-        }
-        Ok(answers)
+        let answers = batches.iter().zip(decided).map(|(batch, decided)| {
+            let executed = decided.into_answer()?.at(time);
+            self.histories.of(batch.epoch, batch.client).saw(executed.outcome.after.moment.position);
+            Ok(executed)
+        });
+        Ok(answers.collect())
     }
 
     async fn fill(self, session: &mut ClientSession, batches: &[&Batch]) -> Result<Vec<Decided>, Stopped> {
@@ -255,13 +251,10 @@ impl Transactions<'_> {
                     (Keep::Nothing, None) => Records::new(),
                     _ => written(&changes, &loaded.records)?,
                 };
-                let whole = loaded.whole.filter(|whole| whole.can_be_shown_with(&records, self.most_shown));
+                let dataset = loaded.whole.and_then(|whole| whole.dataset_with(&records, self.most_shown));
+                let left = dataset.map_or(Left::Records(records), Left::Dataset);
                 let history = self.histories.of(batch.epoch, client);
                 let begun = if plan.writes.is_empty() { None } else { history.begun(before) };
-                let left = match whole {
-                    Some(whole) => Left::Dataset(Encoding::begin(whole, records)),
-                    None => Left::Records(records),
-                };
                 Fate::Write(Box::new(Ready { plan, changes, left, begun }))
             }
             Ok(Decision::Commit(plan)) => Fate::Tell(Box::new(Ok(Executed::nothing(plan.receipt, false, before)))),
