@@ -13,7 +13,7 @@ use mongodb::error::{Error, Result};
 
 use super::counter::Counter;
 use super::dataset::{At, LONGEST_READ, Reader, is_passing, retried};
-use super::error::{code, describe};
+use super::error::{self, code, describe};
 use super::{CLIENTS, within};
 use crate::dataset::{Dataset, Encoder, Records};
 use crate::model::{ClientId, Collection, Position, Revision};
@@ -101,11 +101,8 @@ impl Reader {
     async fn try_at_once(&self, at: Option<At>, extent: Extent, command: RawDocumentBuf) -> Result<Found> {
         let mut session = self.snapshot(at).await?;
         let mut cursor = match self.db.run_raw_cursor_command(command).session(&mut session).batch().await {
-            Err(error) if is_refusal(&error) => {
-                tracing::debug!(error = describe(&error), "the dataset is not read with one command");
-                return Ok(Found::TooMuch);
-            }
-            cursor => cursor?,
+            Ok(cursor) => cursor,
+            Err(error) => return refused(error),
         };
         let Some(batch) = cursor.stream(&mut session).next().await.transpose()? else { return Ok(Found::Nothing) };
         let (Some(document), Some(time)) = (batch.doc_slices()?.into_iter().next(), session.snapshot_time()) else {
@@ -121,9 +118,14 @@ impl Reader {
     }
 }
 
-/// Whether the server itself said no, and will again.
-fn is_refusal(error: &Error) -> bool {
-    code(error).is_some() && !is_passing(error)
+/// What it means that the server itself said no, if another try does not help.
+fn refused(error: Error) -> Result<Found> {
+    if code(&error).is_none() || is_passing(&error) {
+        return Err(error);
+    }
+    tracing::debug!(error = describe(&error), "the dataset is not read with one command");
+    // That a member steps down says nothing of the client, and what is noted of a client is noted for good.
+    Ok(if error::is_passing(&error) { Found::Nothing } else { Found::TooMuch })
 }
 
 /// Gives the client's own document, in which each collection's records are a field of its name.
@@ -190,6 +192,8 @@ fn dataset(document: &RawDocument, extent: Extent) -> Option<Dataset> {
 
 #[cfg(test)]
 mod tests {
+    use mongodb::error::ErrorKind;
+
     use super::*;
 
     fn record(id: u8) -> RawDocumentBuf {
@@ -223,6 +227,22 @@ mod tests {
         let records = |count: usize| document(&vec![record(1); count]);
         assert!(is_complete(&records(MOST_RECORDS)));
         assert!(!is_complete(&records(MOST_RECORDS + 1)));
+    }
+
+    #[test]
+    fn only_what_the_server_will_refuse_again_is_too_much() {
+        let refused = |code| {
+            let told = serde_json::json!({"code": code, "codeName": "", "errmsg": ""});
+            refused(ErrorKind::Command(serde_json::from_value(told).unwrap()).into())
+        };
+        for too_large in [4568, 10334] {
+            assert!(matches!(refused(too_large), Ok(Found::TooMuch)), "{too_large}");
+        }
+        for stepping_down in [189, 11602] {
+            assert!(matches!(refused(stepping_down), Ok(Found::Nothing)), "{stepping_down}");
+        }
+        assert!(refused(246).is_err(), "the snapshot is there the next time");
+        assert!(super::refused(Error::custom("broken")).is_err());
     }
 
     #[test]

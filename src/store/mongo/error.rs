@@ -165,7 +165,7 @@ fn refusal(error: &Error) -> Option<&'static str> {
 }
 
 /// Whether it lies in the network or in the state of the servers, so that a later try may succeed.
-fn is_passing(error: &Error) -> bool {
+pub(super) fn is_passing(error: &Error) -> bool {
     let labels = [TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT, RETRYABLE_WRITE_ERROR];
     let away = matches!(
         error.kind.as_ref(),
