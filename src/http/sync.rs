@@ -188,7 +188,11 @@ async fn execute(
 ) -> Result<Outcome, ApiError> {
     let (client, trace) = (admitted.client(), admitted.trace());
     let _turn = admitted.turn_to_execute().await?;
-    admitted.hold_more(batch.execution_footprint() + admitted.likely_answer().min(MOST_READ_ON_THE_WAY))?;
+    let on_the_way = match next {
+        Wanted::Full(_) => admitted.likely_answer().min(MOST_READ_ON_THE_WAY),
+        Wanted::Since(_) | Wanted::Nothing => 0,
+    };
+    admitted.hold_more(batch.execution_footprint() + on_the_way)?;
     let operations = operations(&batch);
     let planner = Timed { inner: planner(key, batch), trace: Arc::clone(trace) };
     let executed = app.store.execute(&client, Arc::new(planner), next);
