@@ -100,12 +100,21 @@ pub struct After {
     /// The moment.
     pub moment: Moment,
     /// The books of that moment, if whoever was there has read them.
-    pub(super) known: Option<Box<Known>>,
+    pub(super) read: Option<Box<ReadOnTheWay>>,
+}
+
+/// Books that were read on the way to a moment.
+#[derive(Debug, Clone)]
+pub(super) struct ReadOnTheWay {
+    /// In which time of the store. Of another one they say nothing.
+    pub epoch: u64,
+    /// The books.
+    pub known: Known,
 }
 
 impl From<Moment> for After {
     fn from(moment: Moment) -> Self {
-        Self { moment, known: None }
+        Self { moment, read: None }
     }
 }
 

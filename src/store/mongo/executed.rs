@@ -10,6 +10,7 @@ use crate::dataset::{Dataset, Records};
 use crate::model::Lineage;
 use crate::plan::{Plan, Receipt};
 use crate::store::cache::{Commit, Known};
+use crate::store::pull::ReadOnTheWay;
 use crate::store::{After, Moment, Outcome};
 
 /// What came of a batch in the database.
@@ -23,8 +24,8 @@ pub(super) struct Executed {
 pub(super) enum Left {
     /// The records that it changed, if they are to be kept.
     Records(Records),
-    /// All there is, which will be shown.
-    Dataset(Dataset),
+    /// All there is, which is to be shown in the same time of the database.
+    Dataset { epoch: u64, dataset: Dataset },
 }
 
 impl Executed {
@@ -42,11 +43,14 @@ impl Executed {
         let lineage = begun.unwrap_or_else(|| counter.lineage.clone());
         let (before, after) = (counter.position(), lineage.at(plan.receipt.revision));
         let lineage = Arc::new(lineage);
-        let (known, commit) = match left {
+        let (read, commit) = match left {
             Left::Records(records) => (None, Some(Commit { before, after, lineage, records })),
-            Left::Dataset(dataset) => (Some(Box::new(Known { position: after, lineage, dataset })), None),
+            Left::Dataset { epoch, dataset } => {
+                let known = Known { position: after, lineage, dataset };
+                (Some(Box::new(ReadOnTheWay { epoch, known })), None)
+            }
         };
-        let after = After { moment: Moment { position: after, time: 0 }, known };
+        let after = After { moment: Moment { position: after, time: 0 }, read };
         Self { outcome: Outcome { receipt: plan.receipt, replayed: false, after }, commit }
     }
 

@@ -11,7 +11,7 @@ use super::counter::Counter;
 use super::error::Failure;
 use super::load::{Asked, Beside, Keep, Loaded};
 use super::question::{Kind, Question, ask, object_id};
-use super::together::{Extent, Found, Questions};
+use super::together::{Coverage, Found, Questions};
 use crate::dataset::Records;
 use crate::model::{Collection, CustomerId, GroupId, InvoiceId, ItemId};
 use crate::plan::{LocalRecord, NumberSearch, Snapshot};
@@ -74,7 +74,7 @@ struct Named {
 
 impl<'a> Group<'a> {
     /// The most clients of whom everything is read with one command, which then has a few megabytes.
-    const MOST_WHOLE: usize = 4;
+    const MOST_WHOLE: usize = 2;
 
     /// With one command for everything, if that is less work.
     async fn ask_together(&mut self, db: &Database, session: &mut ClientSession) -> Result<(), Failure> {
@@ -86,24 +86,24 @@ impl<'a> Group<'a> {
         }
         let members = self.members.iter_mut().filter(is_wanted).take(whole);
         members.for_each(|member| member.loaded.whole = Some(Whole::default()));
-        if self.try_together(db, session).await? == Extent::Cut {
+        if self.try_together(db, session).await? == Coverage::Cut {
             self.leave_whole();
             self.try_together(db, session).await?;
         }
         Ok(())
     }
 
-    async fn try_together(&mut self, db: &Database, session: &mut ClientSession) -> Result<Extent, Failure> {
+    async fn try_together(&mut self, db: &Database, session: &mut ClientSession) -> Result<Coverage, Failure> {
         let (named, whole) = (self.questions(), self.whole());
         let questions = Questions { named: &named, whole: &whole };
         if questions.are_worthwhile() {
-            let extent = questions.ask(db, session, |found| self.take(found)).await?;
+            let coverage = questions.ask(db, session, |found| self.take(found)).await?;
             self.members.iter_mut().for_each(Member::name_records);
-            return Ok(extent);
+            return Ok(coverage);
         }
         self.leave_whole();
         self.ask_apart(db, Some(session)).await?;
-        Ok(Extent::Complete)
+        Ok(Coverage::Complete)
     }
 
     /// With one find for each kind of record.
@@ -151,7 +151,7 @@ impl<'a> Group<'a> {
         let (Found::Named(_, record) | Found::Any(_, record)) = found;
         let (keep, owner) = (self.keep, object_id(record, "clientId"));
         let is_owner = |member: &&mut Member<'_>| Some(member.asked.client.object_id()) == owner;
-        let Some(member) = self.members.iter_mut().find(is_owner) else { return };
+        let Some(member) = self.members.iter_mut().find(is_owner) else { return self.miss(&found) };
         match found {
             Found::Named(Kind::LocalIds, record) => match deserialize_from_slice(record.as_bytes()) {
                 Ok(known) => member.take_local_id(known),
@@ -159,6 +159,13 @@ impl<'a> Group<'a> {
             },
             Found::Named(kind, record) => member.loaded.take(kind, keep, record),
             Found::Any(collection, record) => member.take_any(collection, record),
+        }
+    }
+
+    /// Passes over a record that has no one owner: other programs may have made it the record of several.
+    fn miss(&mut self, found: &Found<'_>) {
+        if let Found::Any(..) = found {
+            self.members.iter_mut().filter_map(|member| member.loaded.whole.as_mut()).for_each(Whole::leave_out);
         }
     }
 

@@ -240,8 +240,8 @@ impl MongoStore {
         after: Option<&After>,
     ) -> Result<Pull, StoreError> {
         let epoch = self.connection.epoch();
-        if let Some(known) = after.and_then(|after| after.known.as_deref()) {
-            return self.show(known, epoch, client, wanted);
+        if let Some(read) = after.and_then(|after| after.read.as_deref()).filter(|read| read.epoch == epoch) {
+            return self.show(&read.known, epoch, client, wanted);
         }
         let after = after.map(|after| after.moment);
         if let (Wanted::Nothing, Some(moment)) = (wanted, after) {

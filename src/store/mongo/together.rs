@@ -34,7 +34,7 @@ pub(super) enum Found<'a> {
 
 /// What came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(super) enum Coverage {
     /// Everything that was asked for was shown.
     Complete,
     /// The clients have more records than one command should read, and some were not shown.
@@ -56,10 +56,10 @@ impl Questions<'_> {
         db: &Database,
         session: &mut ClientSession,
         mut visit: impl FnMut(Found<'_>) + Send,
-    ) -> Result<Extent, Failure> {
+    ) -> Result<Coverage, Failure> {
         let clients = db.collection::<Document>(CLIENTS);
         let mut all = self.named.iter().flat_map(|question| &question.clients).chain(self.whole);
-        let Some(client) = all.next().copied() else { return Ok(Extent::Complete) };
+        let Some(client) = all.next().copied() else { return Ok(Coverage::Complete) };
         let looked_up = clients.aggregate(self.pipeline(client)).session(&mut *session).batch().await;
         let mut cursor = looked_up.map_err(failure)?;
         let mut batches = cursor.stream(session);
@@ -72,20 +72,20 @@ impl Questions<'_> {
         Err(StoreError::Internal("a client's own document is not there".to_owned()).into())
     }
 
-    fn show(&self, document: &RawDocument, visit: &mut impl FnMut(Found<'_>)) -> Result<Extent, StoreError> {
+    fn show(&self, document: &RawDocument, visit: &mut impl FnMut(Found<'_>)) -> Result<Coverage, StoreError> {
         for (index, question) in self.named.iter().enumerate() {
             each(document, name(index), |record| visit(Found::Named(question.kind, record)))?;
         }
-        let mut extent = Extent::Complete;
+        let mut coverage = Coverage::Complete;
         if !self.whole.is_empty() {
             for collection in Collection::ALL {
                 let records = each(document, collection.name(), |record| visit(Found::Any(collection, record)))?;
                 if records > self.most_records() {
-                    extent = Extent::Cut;
+                    coverage = Coverage::Cut;
                 }
             }
         }
-        Ok(extent)
+        Ok(coverage)
     }
 
     fn pipeline(&self, client: ObjectId) -> Vec<Document> {

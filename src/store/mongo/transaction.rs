@@ -247,13 +247,17 @@ impl Transactions<'_> {
         let fate = match decision {
             Ok(Decision::Commit(plan)) if !plan.is_empty() => {
                 let changes = changes(&client, &plan)?;
-                let records = match (self.keep, &loaded.whole) {
+                let whole = loaded.whole.filter(|whole| whole.can_be_shown_with(&changes, self.most_shown));
+                let records = match (self.keep, &whole) {
                     (Keep::Nothing, None) => Records::new(),
                     _ => written(&changes, &loaded.records)?,
                 };
-                let dataset = loaded.whole.and_then(|whole| whole.dataset_with(&records, self.most_shown));
-                let left = dataset.map_or(Left::Records(records), Left::Dataset);
-                let history = self.histories.of(batch.epoch, client);
+                let epoch = batch.epoch;
+                let left = match whole.and_then(|whole| whole.dataset_with(&records)) {
+                    Some(dataset) => Left::Dataset { epoch, dataset },
+                    None => Left::Records(records),
+                };
+                let history = self.histories.of(epoch, client);
                 let begun = if plan.writes.is_empty() { None } else { history.begun(before) };
                 Fate::Write(Box::new(Ready { plan, changes, left, begun }))
             }

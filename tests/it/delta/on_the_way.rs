@@ -32,7 +32,12 @@ impl Stage {
             record.insert("clientId", client);
             record
         };
-        let records: Vec<_> = records.into_iter().map(owned).collect();
+        self.insert(collection, records.into_iter().map(owned));
+    }
+
+    /// Has another program make records.
+    fn insert(&self, collection: &str, records: impl IntoIterator<Item = Document>) {
+        let records: Vec<_> = records.into_iter().collect();
         block_on(async {
             let mongod = Mongod::shared(self.engine.topology().unwrap());
             let db = database(mongod, self.setup.database_name()).await;
@@ -92,6 +97,21 @@ fn records_of_other_programs_are_shown_in_their_places() {
 }
 
 #[test]
+fn a_record_that_other_programs_gave_to_several_shops_is_shown_as_in_a_pull() {
+    for engine in ENGINES {
+        let stage = Stage::open(engine);
+        let phones = [Phone::new(&stage.server), Phone::new(&stage.server)];
+        let clients: Vec<_> = phones.iter().map(|phone| ObjectId::parse_str(&phone.client).unwrap()).collect();
+        stage.insert("items", [doc! {"_id": ObjectId::new(), "clientId": clients, "name": "Shared", "price": 2.0}]);
+        for round in 0..2 {
+            for phone in &phones {
+                sell(phone, &format!("Tea {round}"), &format!("{engine:?}"));
+            }
+        }
+    }
+}
+
+#[test]
 fn numbers_that_other_programs_gave_are_not_given_again() {
     for engine in ENGINES {
         let stage = Stage::open(engine);
@@ -134,6 +154,56 @@ fn small_shops_and_large_ones_are_shown_together() {
                     });
                 }
             });
+        }
+    }
+}
+
+/// Shops that name their records alike, and phones that want to be shown different things, all at once.
+#[test]
+fn shops_that_use_the_same_local_ids_are_read_together_and_kept_apart() {
+    const ROUNDS: i64 = 4;
+    for engine in ENGINES {
+        let stage = Stage::open(engine);
+        let phones: Vec<_> = (1..=9).map(|price| (price, Phone::new(&stage.server))).collect();
+        thread::scope(|scope| {
+            phones.iter().for_each(|(price, phone)| drop(scope.spawn(|| live(*price, phone, ROUNDS))))
+        });
+        for (price, phone) in &phones {
+            let data = &phone.pull().expect_ok()["data"];
+            let [tea, bill] = [&data["items"][0], &data["invoices"][0]];
+            assert_eq!((&tea["price"], &tea["stock"]), (&json!(price), &json!(96 - ROUNDS)), "{engine:?}: {data}");
+            assert_eq!((&bill["totalAmount"], &bill["paidAmount"]), (&json!(4 * price), &json!(ROUNDS)), "{engine:?}");
+            let purchases = data["purchaseHistory"].as_array().unwrap().len();
+            assert_eq!(purchases, usize::from(4 * price == ROUNDS), "{engine:?}: {data}");
+        }
+    }
+}
+
+/// Opens a bill of four teas, and pays 1 on it in each round.
+fn live(price: i64, phone: &Phone, rounds: i64) {
+    let customer = "64b000000000000000000009";
+    let mut last = phone.sync(&json!({
+        "item": {"create": [{"localId": "tea", "name": "Tea", "price": price, "stock": 100}]},
+        "invoice": {"create": [
+            {"localId": "bill", "clientCustomerId": customer, "products": [{"productId": "tea", "quantity": 4}]},
+        ]},
+    }));
+    for round in 0..rounds {
+        let mut batch = json!({
+            "item": {"update": [{"_id": "tea", "description": format!("round {round}")}]},
+            "invoice": {"create": [{"products": [{"productId": "tea", "quantity": 1}]}]},
+            "payment": {"create": [{"invoiceId": "bill", "amount": 1}]},
+        });
+        match price % 3 {
+            0 => {}
+            1 => batch["since"] = last.expect_ok()["cursor"].clone(),
+            _ => batch["data"] = json!("none"),
+        }
+        last = phone.sync(&batch);
+        let (shown, mode) = (last.expect_ok(), ["full", "delta", "none"][(price % 3) as usize]);
+        assert_eq!(shown["dataMode"], mode);
+        if mode == "full" {
+            assert_eq!(shown["data"], phone.pull().expect_ok()["data"]);
         }
     }
 }
