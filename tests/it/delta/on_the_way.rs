@@ -207,3 +207,46 @@ fn live(price: i64, phone: &Phone, rounds: i64) {
         }
     }
 }
+
+/// By the database's own profile: a batch and its answer take one command that reads, of a shop that the server knows as
+/// of one that it does not.
+#[test]
+fn nothing_is_read_after_the_commit_of_a_small_shop() {
+    let stage = Stage::open(Engine::ReplicaSet);
+    let phone = Phone::new(&stage.server);
+    for round in 0..2 {
+        stage.profile(2);
+        phone.sync(&sale(&format!("Tea {round}"))).expect_ok();
+        stage.profile(0);
+        assert_eq!(stage.reads(), ["aggregate syncclients"], "round {round}");
+    }
+}
+
+impl Stage {
+    fn run(&self, command: Document) -> Document {
+        block_on(async {
+            let mongod = Mongod::shared(self.engine.topology().unwrap());
+            let db = database(mongod, self.setup.database_name()).await;
+            db.run_command(command).await.unwrap()
+        })
+    }
+
+    /// How much of what is done in the database is written down there.
+    fn profile(&self, level: i32) {
+        self.run(doc! {"profile": level});
+    }
+
+    /// The reading commands that were written down, which are then forgotten.
+    fn reads(&self) -> Vec<String> {
+        let found = self.run(doc! {"find": "system.profile", "sort": {"ts": 1}, "batchSize": 1000});
+        self.run(doc! {"drop": "system.profile"});
+        let entries = found.get_document("cursor").unwrap().get_array("firstBatch").unwrap();
+        let reads = entries.iter().filter_map(|entry| {
+            let command = entry.as_document()?.get_document("command").ok()?;
+            let (name, collection) = command.iter().next()?;
+            let reads = ["find", "aggregate", "getMore"].contains(&name.as_str());
+            reads.then(|| format!("{name} {}", collection.as_str().unwrap_or_default()))
+        });
+        reads.collect()
+    }
+}
