@@ -134,7 +134,7 @@ fn small_shops_and_large_ones_are_shown_together() {
         let id = || Bson::ObjectId(ObjectId::new());
         for (number, phone) in shops.iter().enumerate() {
             match number {
-                0 => stage.items(phone, (0..2_500).map(|_| id())),
+                0 => stage.items(phone, (0..4_500).map(|_| id())),
                 1 => {
                     let text = "x".repeat(40_000);
                     let long = (0..30).map(|_| doc! {"_id": id(), "name": "Foreign", "description": &text});
@@ -149,7 +149,7 @@ fn small_shops_and_large_ones_are_shown_together() {
                     let what = format!("{engine:?}, shop {number}, round {round}");
                     scope.spawn(move || {
                         let (items, _) = sell(phone, &format!("Tea {round}"), &what);
-                        let before = [2_500, 30].get(number).copied().unwrap_or(number);
+                        let before = [4_500, 30].get(number).copied().unwrap_or(number);
                         assert_eq!(items, before + 1 + round, "{what}");
                     });
                 }
