@@ -4,7 +4,7 @@
 //! For a small batch the database spends more on taking commands and on committing than on the records, and both
 //! are shared. Who comes alone goes at once and alone. Who comes while a group is being committed waits for it, and
 //! goes with all who came meanwhile; once they are some, they do not wait for it, so that the database has something to
-//! do while the datasets of those before are read and sent.
+//! do while a group is planned, and while its answers are sent.
 
 use std::collections::VecDeque;
 use std::fmt;
