@@ -49,7 +49,7 @@ pub(super) enum Found {
 /// The most records of each collection that one command reads of a client.
 pub(super) const MOST_RECORDS: usize = 2000;
 
-/// The clients whose datasets turned out not to be small, and so are not: nothing of a dataset is ever taken away.
+/// The clients whose datasets turned out not to be small. They will not be again: no batch takes anything away.
 #[derive(Debug)]
 pub(super) struct LargeClients(Cache<ClientId, ()>);
 
