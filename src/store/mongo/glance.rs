@@ -73,20 +73,17 @@ struct Named {
 }
 
 impl<'a> Group<'a> {
-    /// The most clients of whom everything is read with one command. Others' datasets are read side by side after the
-    /// commit: a reply with several takes more memory than it saves time.
-    const MOST_WHOLE: usize = 1;
-
-    /// With one command for everything, if that is less work.
+    /// With one command for everything, if that is less work. Of one client all records are read with it; others' datasets
+    /// are read side by side after the commit: a reply with several takes more memory than it saves time.
     async fn ask_together(&mut self, db: &Database, session: &mut ClientSession) -> Result<(), Failure> {
-        let is_wanted = |member: &&mut Member<'_>| member.asked.beside == Beside::Everything;
-        let whole = self.members.iter_mut().filter(is_wanted).take(Self::MOST_WHOLE).count();
+        let whole = self.members.iter().position(|member| member.asked.beside == Beside::Everything);
         // What local ids name of a client of whom everything is read needs no question of its own.
-        if whole < self.members.len() {
+        if self.members.len() > 1 || whole.is_none() {
             self.ask_for_local_ids(db, Some(&mut *session)).await?;
         }
-        let members = self.members.iter_mut().filter(is_wanted).take(whole);
-        members.for_each(|member| member.loaded.whole = Some(Whole::default()));
+        if let Some(member) = whole {
+            self.members[member].loaded.whole = Some(Whole::default());
+        }
         if self.try_together(db, session).await? == Coverage::Cut {
             self.leave_whole();
             self.try_together(db, session).await?;
@@ -95,8 +92,8 @@ impl<'a> Group<'a> {
     }
 
     async fn try_together(&mut self, db: &Database, session: &mut ClientSession) -> Result<Coverage, Failure> {
-        let (named, whole) = (self.questions(), self.whole());
-        let questions = Questions { named: &named, whole: &whole };
+        let named = self.questions();
+        let questions = Questions { named: &named, whole: self.whole() };
         if questions.are_worthwhile() {
             let coverage = questions.ask(db, session, |found| self.take(found)).await?;
             self.members.iter_mut().for_each(Member::name_records);
@@ -127,10 +124,10 @@ impl<'a> Group<'a> {
         self.members.iter_mut().for_each(|member| member.loaded.whole = None);
     }
 
-    /// The clients of whom everything is read.
-    fn whole(&self) -> Vec<ObjectId> {
-        let members = self.members.iter().filter(|member| member.loaded.whole.is_some());
-        members.map(|member| member.asked.client.object_id()).collect()
+    /// The client of whom everything is read.
+    fn whole(&self) -> Option<ObjectId> {
+        let member = self.members.iter().find(|member| member.loaded.whole.is_some());
+        member.map(|member| member.asked.client.object_id())
     }
 
     /// What is asked for by name, by kind.

@@ -1,4 +1,4 @@
-//! Records of several kinds, and all records of some clients, with one command of a transaction, in which `$unionWith`
+//! Records of several kinds, and all records of a client, with one command of a transaction, in which `$unionWith`
 //! is not allowed: they are looked up from a client's own document, so all of them come as one document.
 
 use bson::oid::ObjectId;
@@ -11,7 +11,7 @@ use mongodb::{ClientSession, Database};
 use super::CLIENTS;
 use super::at_once::MOST_RECORDS;
 use super::error::{Failure, code};
-use super::question::{Kind, Question, owner};
+use super::question::{Kind, Question};
 use crate::model::Collection;
 use crate::store::StoreError;
 
@@ -19,9 +19,8 @@ use crate::store::StoreError;
 pub(super) struct Questions<'a> {
     /// Records that are named, which are shown first.
     pub named: &'a [Question],
-    /// The clients of whom everything is read: the records of each collection one client after the other, and those of
-    /// each client in `_id` order.
-    pub whole: &'a [ObjectId],
+    /// The client of whom everything is read, each collection in `_id` order.
+    pub whole: Option<ObjectId>,
 }
 
 /// A record that was asked for.
@@ -37,7 +36,7 @@ pub(super) enum Found<'a> {
 pub(super) enum Coverage {
     /// Everything that was asked for was shown.
     Complete,
-    /// The clients have more records than one command should read, and some were not shown.
+    /// The client has more records than one command should read, and some were not shown.
     Cut,
 }
 
@@ -46,7 +45,7 @@ impl Questions<'_> {
     pub fn are_worthwhile(&self) -> bool {
         const MOST_NAMES: usize = 1000;
         let names: usize = self.named.iter().map(|question| question.names.len()).sum();
-        (self.named.len() > 1 || !self.whole.is_empty()) && names <= MOST_NAMES
+        (self.named.len() > 1 || self.whole.is_some()) && names <= MOST_NAMES
     }
 
     /// Reads what is asked for, and shows each record to `visit`. The transaction must have written the clients' own
@@ -58,7 +57,7 @@ impl Questions<'_> {
         mut visit: impl FnMut(Found<'_>) + Send,
     ) -> Result<Coverage, Failure> {
         let clients = db.collection::<Document>(CLIENTS);
-        let mut all = self.named.iter().flat_map(|question| &question.clients).chain(self.whole);
+        let mut all = self.named.iter().flat_map(|question| &question.clients).chain(&self.whole);
         let Some(client) = all.next().copied() else { return Ok(Coverage::Complete) };
         let looked_up = clients.aggregate(self.pipeline(client)).session(&mut *session).batch().await;
         let mut cursor = looked_up.map_err(failure)?;
@@ -77,10 +76,10 @@ impl Questions<'_> {
             each(document, name(index), |record| visit(Found::Named(question.kind, record)))?;
         }
         let mut coverage = Coverage::Complete;
-        if !self.whole.is_empty() {
+        if self.whole.is_some() {
             for collection in Collection::ALL {
                 let records = each(document, collection.name(), |record| visit(Found::Any(collection, record)))?;
-                if records > self.most_records() {
+                if records > MOST_RECORDS {
                     coverage = Coverage::Cut;
                 }
             }
@@ -95,22 +94,18 @@ impl Questions<'_> {
             records.extend(kind.projection().map(|fields| doc! { "$project": fields }));
             doc! { "$lookup": { "from": kind.collection(), "pipeline": records, "as": name(index) } }
         });
-        let collections: &[Collection] = if self.whole.is_empty() { &[] } else { &Collection::ALL };
-        let whole = collections.iter().map(|collection| {
+        let whole = self.whole.iter().flat_map(|client| Collection::ALL.map(|collection| (client, collection)));
+        let whole = whole.map(|(client, collection)| {
             // No index can be named here. So the order says which one it is: with any other the server would have to sort.
             let records = vec![
-                doc! { "$match": { "clientId": owner(self.whole) } },
+                doc! { "$match": { "clientId": client } },
                 doc! { "$sort": { "clientId": 1, "_id": 1 } },
                 // One more, so that what is missing is missed.
-                doc! { "$limit": self.most_records() as i64 + 1 },
+                doc! { "$limit": MOST_RECORDS as i64 + 1 },
             ];
             doc! { "$lookup": { "from": collection.name(), "pipeline": records, "as": collection.name() } }
         });
         own.into_iter().chain(named).chain(whole).collect()
-    }
-
-    fn most_records(&self) -> usize {
-        MOST_RECORDS * self.whole.len()
     }
 }
 
