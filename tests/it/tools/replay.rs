@@ -548,17 +548,10 @@ fn a_way_that_loses_keys_is_caught_by_sending_twice() {
 #[test]
 fn a_lost_answer_is_asked_for_again_with_the_same_key() {
     let phone = phone();
-    let url = line(&phone.url, |number, phone, server| {
-        let mut sent = (phone.try_clone().unwrap(), server.try_clone().unwrap());
-        std::thread::spawn(move || std::io::copy(&mut sent.0, &mut sent.1));
-        let (mut answers, mut answered) = (server, phone);
-        if number == 0 {
-            // The first answer comes this far, and no further.
-            answers.read_exact(&mut [0]).unwrap();
-            answered.shutdown(Shutdown::Both).unwrap();
-        } else {
-            let _ = std::io::copy(&mut answers, &mut answered);
-        }
+    let url = line_that_spoils_the_first_answer(&phone.url, |answers, answered| {
+        // It comes this far, and no further.
+        answers.read_exact(&mut [0]).unwrap();
+        answered.shutdown(Shutdown::Both).unwrap();
     });
     let captures = Captures::of(&[sale("Tea")]);
     let report = replay(&["--url", &url, captures.path(), "--json"], &[("TOKEN", &phone.token)]).json(0);
@@ -570,17 +563,10 @@ fn a_lost_answer_is_asked_for_again_with_the_same_key() {
 #[test]
 fn an_answer_that_comes_too_late_is_asked_for_again_with_the_same_key() {
     let phone = phone();
-    let url = line(&phone.url, |number, phone, server| {
-        let mut sent = (phone.try_clone().unwrap(), server.try_clone().unwrap());
-        std::thread::spawn(move || std::io::copy(&mut sent.0, &mut sent.1));
-        let (mut answers, mut answered) = (server, phone);
-        if number == 0 {
-            // The first answer comes when nobody listens any more.
-            answers.read_exact(&mut [0]).unwrap();
-            let _ = answered.read(&mut [0]);
-        } else {
-            let _ = std::io::copy(&mut answers, &mut answered);
-        }
+    let url = line_that_spoils_the_first_answer(&phone.url, |answers, answered| {
+        // It comes when nobody listens any more.
+        answers.read_exact(&mut [0]).unwrap();
+        let _ = answered.read(&mut [0]);
     });
     let captures = Captures::of(&[sale("Tea")]);
     let run = ["--url", &url, captures.path(), "--timeout", "1", "--json"];
@@ -593,6 +579,20 @@ fn an_answer_that_comes_too_late_is_asked_for_again_with_the_same_key() {
     let run = ["--url", &url, captures.path(), "--timeout", "1", "--retries", "0", "--json"];
     let report = replay(&run, &[("TOKEN", &phone.token)]).json(1);
     assert_eq!(report["findings"], json!(["1 unsettled: request-0: no answer within 1 s"]));
+}
+
+/// The URL of a line to a server on which something happens to the first answer, from the server to the phone.
+fn line_that_spoils_the_first_answer(server: &str, spoil: fn(&mut TcpStream, &mut TcpStream)) -> String {
+    line(server, move |number, phone, server| {
+        let mut sent = (phone.try_clone().unwrap(), server.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut sent.0, &mut sent.1));
+        let (mut answers, mut answered) = (server, phone);
+        if number == 0 {
+            spoil(&mut answers, &mut answered);
+        } else {
+            let _ = std::io::copy(&mut answers, &mut answered);
+        }
+    })
 }
 
 /// The URL of a line to a server that takes the idempotency key out of each request, as a careless proxy does.
