@@ -60,6 +60,9 @@ pub enum ServeError {
 /// How long a phone may take nothing of an answer.
 #[cfg(target_os = "linux")]
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
+/// How much of an answer is gathered for one write, in bytes: most answers of a small shop go out with it. A
+/// connection keeps a buffer of this size while it is open, and gives back a larger one.
+const WRITTEN_AT_ONCE: usize = 128 << 10;
 /// How long a stop goes on to answer in any case, so that who has connected just now hears of it.
 const SHORTEST_DRAIN: Duration = Duration::from_millis(500);
 /// How long it waits for what is in flight.
@@ -157,6 +160,7 @@ async fn start(config: Config, keys: Keys) -> Result<(), ServeError> {
         // An answer goes out in more than one write, and the kernel would keep the last one back until the phone
         // has acknowledged those before it: 40 ms.
         .tcp_nodelay(true)
+        .h1_write_buffer_size(WRITTEN_AT_ONCE)
         .keep_alive(http::KEEP_ALIVE)
         .client_request_timeout(slowest_head)
         .shutdown_timeout(LAST_BYTES.as_secs())

@@ -20,7 +20,7 @@ use super::streamed;
 use super::synced::SyncedIds;
 use crate::batch::{Alias, Warning};
 use crate::dataset::Dataset;
-use crate::metrics::{Phase, Replay};
+use crate::metrics::Phase;
 use crate::model::{Cursor, RecordId, Revision};
 use crate::plan::{IdMap, Receipt, Summary};
 use crate::store::{After, Data, DataStream, FullReason, Mode, Moment, Pull, Wanted};
@@ -44,8 +44,6 @@ pub struct Answer {
     pub cursor: Cursor,
     /// Whether equal cursors are equal answers to a pull.
     pub exact: bool,
-    /// Whether the batch had been committed by an earlier request, and who knew.
-    pub replayed: Option<Replay>,
 }
 
 /// What is to be answered.
@@ -89,7 +87,7 @@ pub async fn show(
     let pull = read(admitted, view.wanted, after, receipt.revision, app).await?;
     let head = head(receipt, &pull)?;
     let (cursor, exact) = (pull.cursor, pull.exact);
-    let plain = |pieces| Answer { pieces, coding: Coding::Identity, cursor, exact, replayed: None };
+    let plain = |pieces| Answer { pieces, coding: Coding::Identity, cursor, exact };
     match pull.data {
         Data::Stream(data) => {
             admitted.hold(head.len() + app.limits.stream_footprint())?;
@@ -141,11 +139,6 @@ impl Answer {
     /// The client's revision that its dataset shows.
     pub fn revision(&self) -> Revision {
         self.cursor.position.revision
-    }
-
-    /// The same for a request whose batch had been committed before, if it had.
-    pub fn or_replayed(self, replayed: Option<Replay>) -> Self {
-        Self { replayed: replayed.or(self.replayed), ..self }
     }
 
     /// Its bytes.

@@ -3,17 +3,19 @@
 //!
 //! All of it is for speed. The truth is the receipt that the store writes with the batch.
 
-use std::future::Future;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_web::http::header::HeaderMap;
 use moka::future::Cache;
 use moka::ops::compute::Op;
+use tokio::sync::watch;
 
 use super::answer::{Answer, View};
 use super::error::ApiError;
 use crate::batch::Fingerprint;
-use crate::metrics::{self, CacheName, Lookup, Replay};
+use crate::metrics::{self, CacheName, Lookup};
 use crate::model::{ClientId, IdempotencyKey, Revision};
 use crate::store::Outcome;
 
@@ -48,10 +50,14 @@ impl From<ApiError> for Unshared {
     }
 }
 
+/// What came of a request, for all who sent it.
+pub type Shared = Result<Answer, Unshared>;
+
 /// Answers in flight and finished, bounded in bytes, and the newest revision that is known of a client.
 #[derive(Debug)]
 pub struct Replays {
-    answers: Cache<Slot, Answer>,
+    in_flight: Mutex<HashMap<Slot, watch::Receiver<Option<Shared>>>>,
+    finished: Cache<Slot, Answer>,
     newest: Cache<(u64, ClientId), Newest>,
 }
 
@@ -60,6 +66,27 @@ pub struct Replays {
 struct Newest {
     revision: Revision,
     slots: Vec<Slot>,
+}
+
+/// What a request has to do for its answer.
+pub enum Part {
+    /// Nothing: this is it.
+    Finished(Answer),
+    /// To wait for another that does the work.
+    Waits(Waiting),
+    /// The work, and to tell the others of it.
+    Leads(Lead),
+}
+
+/// Waits for who leads.
+pub struct Waiting(watch::Receiver<Option<Shared>>);
+
+/// Has others wait, until this is dropped. Do the work on a task of its own: were it dropped in the middle, a waiter
+/// would do it again, and the receipt would have to catch that.
+pub struct Lead {
+    replays: Arc<Replays>,
+    slot: Slot,
+    tell: watch::Sender<Option<Shared>>,
 }
 
 impl Replays {
@@ -73,7 +100,8 @@ impl Replays {
     pub fn new(bytes: u64) -> Self {
         let weigh = |_: &Slot, answer: &Answer| u32::try_from(answer.length() + Self::OVERHEAD).unwrap_or(u32::MAX);
         Self {
-            answers: Cache::builder().weigher(weigh).max_capacity(bytes).build(),
+            in_flight: Mutex::default(),
+            finished: Cache::builder().weigher(weigh).max_capacity(bytes).build(),
             newest: Cache::new(Self::MOST_CLIENTS),
         }
     }
@@ -98,72 +126,99 @@ impl Replays {
         };
         self.newest.entry((epoch, client)).and_compute_with(newer).await;
         for slot in stale {
-            self.answers.invalidate(&slot).await;
+            self.finished.invalidate(&slot).await;
         }
     }
 
-    /// Notes a finished answer, which is to go when a later revision is seen.
-    async fn finished(&self, slot: Slot, revision: Revision) {
-        let client = (slot.epoch, slot.client);
-        let add = |known: Option<moka::Entry<(u64, ClientId), Newest>>| {
-            let known = known.map(moka::Entry::into_value).filter(|known| known.revision == revision);
-            std::future::ready(match known {
-                Some(mut newest) if newest.slots.len() < Self::MOST_ANSWERS => {
-                    newest.slots.push(slot);
-                    Op::Put(newest)
-                }
-                _ => Op::Nop,
-            })
-        };
-        self.newest.entry(client).and_compute_with(add).await;
-    }
-
-    /// Serves a finished answer while it is fresh, waits for one in flight, or does the work.
-    ///
-    /// Call it on a task of its own: were the leader's future dropped, a waiter would do the work again,
-    /// and the receipt would have to catch that.
-    ///
-    /// # Errors
-    /// What the work said, to all who waited for it. Errors are not kept.
-    pub async fn share(
-        &self,
-        slot: Slot,
-        work: impl Future<Output = Result<Answer, Unshared>>,
-    ) -> Result<Answer, Unshared> {
-        if let Some(finished) = self.answers.get(&slot).await {
-            if self.is_fresh(&slot, &finished).await {
-                metrics::LOOKUPS.count((CacheName::Replay, Lookup::Hit));
-                return Ok(finished.or_replayed(Some(Replay::Cache)));
+    /// What a request has to do: nothing, if there is a finished answer that is still fresh; to wait, if another does
+    /// the work; else the work.
+    pub async fn join(self: &Arc<Self>, slot: Slot) -> Part {
+        let lead = match self.in_flight().entry(slot) {
+            Entry::Occupied(leads) => return Part::Waits(Waiting(leads.get().clone())),
+            Entry::Vacant(nobody) => {
+                let (slot, (tell, told)) = (nobody.key().clone(), watch::channel(None));
+                nobody.insert(told);
+                Lead { replays: Arc::clone(self), slot, tell }
             }
-            self.answers.invalidate(&slot).await;
-        }
-        metrics::LOOKUPS.count((CacheName::Replay, Lookup::Miss));
-        let mut leads = false;
-        let work = async {
-            leads = true;
-            work.await
         };
-        match self.answers.entry(slot.clone()).or_try_insert_with(work).await {
-            Ok(entry) => {
-                let answer = entry.into_value();
-                if leads {
-                    self.finished(slot, answer.revision()).await;
-                }
-                Ok(answer.or_replayed((!leads).then_some(Replay::Coalesced)))
-            }
-            Err(error) => Err(Arc::unwrap_or_clone(error)),
-        }
+        let Some(finished) = self.find(&lead.slot).await else { return Part::Leads(lead) };
+        lead.tell(Ok(finished.clone()));
+        Part::Finished(finished)
     }
 
     /// Says how much is kept.
     pub async fn measure(&self) {
-        self.answers.run_pending_tasks().await;
-        metrics::CACHE_BYTES.set(CacheName::Replay, self.answers.weighted_size());
+        self.finished.run_pending_tasks().await;
+        metrics::CACHE_BYTES.set(CacheName::Replay, self.finished.weighted_size());
+    }
+
+    /// A finished answer that is still fresh.
+    async fn find(&self, slot: &Slot) -> Option<Answer> {
+        let finished = self.finished.get(slot).await;
+        let fresh = match finished {
+            Some(answer) if self.is_fresh(slot, &answer).await => Some(answer),
+            Some(_) => {
+                self.finished.invalidate(slot).await;
+                None
+            }
+            None => None,
+        };
+        let lookup = if fresh.is_some() { Lookup::Hit } else { Lookup::Miss };
+        metrics::LOOKUPS.count((CacheName::Replay, lookup));
+        fresh
     }
 
     async fn is_fresh(&self, slot: &Slot, answer: &Answer) -> bool {
         let newest = self.newest.get(&(slot.epoch, slot.client)).await;
         newest.is_some_and(|newest| newest.revision <= answer.revision())
+    }
+
+    /// Keeps a finished answer, until a later revision is seen.
+    async fn keep(&self, slot: &Slot, answer: Answer) {
+        let revision = answer.revision();
+        self.finished.insert(slot.clone(), answer).await;
+        let add = |known: Option<moka::Entry<(u64, ClientId), Newest>>| {
+            let known = known.map(moka::Entry::into_value).filter(|known| known.revision == revision);
+            std::future::ready(match known {
+                Some(mut newest) if newest.slots.len() < Self::MOST_ANSWERS => {
+                    newest.slots.push(slot.clone());
+                    Op::Put(newest)
+                }
+                _ => Op::Nop,
+            })
+        };
+        self.newest.entry((slot.epoch, slot.client)).and_compute_with(add).await;
+    }
+
+    fn in_flight(&self) -> MutexGuard<'_, HashMap<Slot, watch::Receiver<Option<Shared>>>> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// What came of the work; `None` if it was left.
+    pub async fn over(mut self) -> Option<Shared> {
+        self.0.wait_for(Option::is_some).await.ok()?.clone()
+    }
+}
+
+impl Lead {
+    /// Tells the others what came of the work. Errors are not kept.
+    pub async fn done(self, shared: Shared) {
+        if let Ok(answer) = &shared {
+            self.replays.keep(&self.slot, answer.clone()).await;
+        }
+        self.tell(shared);
+    }
+
+    fn tell(self, shared: Shared) {
+        self.tell.send_replace(Some(shared));
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        self.replays.in_flight().remove(&self.slot);
     }
 }
 

@@ -13,7 +13,7 @@ use super::body;
 use super::copies::Received;
 use super::encoding::Coding;
 use super::error::ApiError;
-use super::idempotency::{self, Slot, Unshared};
+use super::idempotency::{self, Lead, Part, Slot, Unshared};
 use super::trace::Trace;
 use crate::batch::{self, Batch};
 use crate::clock::Stamp;
@@ -32,6 +32,26 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
 pub async fn in_time<T>(work: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
     let late = |_| ApiError::Unavailable(format!("not done within {} s", LONGEST_WAIT.as_secs()));
     tokio::time::timeout(LONGEST_WAIT, work).await.map_err(late)?
+}
+
+/// What is answered.
+struct Done {
+    shown: Shown,
+    /// Who knew that the batch had been committed before, if it had.
+    replayed: Option<Replay>,
+}
+
+impl Done {
+    /// Takes note of it.
+    fn note(shown: Shown, replayed: Option<Replay>, admitted: &Admitted) -> Self {
+        if let Some(how) = replayed {
+            metrics::REPLAYS.count(how);
+            admitted.trace().replayed(how);
+        }
+        // Of a batch that was executed here its own revision is known already.
+        admitted.trace().shows(shown.revision());
+        Self { shown, replayed }
+    }
 }
 
 /// Applies the batch, all or nothing and exactly once, and answers with as much of the client's dataset as was
@@ -56,7 +76,7 @@ pub async fn sync(
     note(batch, &admitted);
     let view = View { wanted: wanted(&batch.view, &admitted.client()), coding: Coding::accepted(request.headers()) };
     let committed = !batch.is_empty();
-    let (shown, replayed) = answer(&admitted, key, received, view, &app).await?;
+    let Done { shown, replayed } = answer(&admitted, key, received, view, &app).await?;
     shown.respond(replayed.is_some(), view.coding, None, admitted, &app).map_err(|error| error.after(committed))
 }
 
@@ -100,82 +120,104 @@ async fn receive(
     Ok(Received { batch, in_work })
 }
 
-/// Does the work on a task of its own, which goes on when the phone hangs up, and waits for it. Says who knew that the
-/// batch had been committed before, if it had.
+/// Waits for the answer, as long as phones do.
 async fn answer(
     admitted: &Admitted,
     key: Option<IdempotencyKey>,
     received: Received,
     view: View,
-    app: &web::Data<App>,
-) -> Result<(Shown, Option<Replay>), ApiError> {
-    let (inner, admitted) = (app.clone(), admitted.clone());
+    app: &App,
+) -> Result<Done, ApiError> {
+    let key = key.filter(|_| !received.batch.is_empty());
     let late = match key {
-        Some(_) if !received.batch.is_empty() => ApiError::InProgress,
-        _ => ApiError::Unavailable(format!("not done within {} s", LONGEST_WAIT.as_secs())),
+        Some(_) => ApiError::InProgress,
+        None => ApiError::Unavailable(format!("not done within {} s", LONGEST_WAIT.as_secs())),
     };
-    let work = async move {
-        let (shown, replayed) = share(&admitted, key, received, view, &inner).await?;
-        if let Some(how) = replayed {
-            metrics::REPLAYS.count(how);
-            admitted.trace().replayed(how);
+    let answer = async {
+        match key {
+            Some(key) => share(admitted, key, received, view, app).await,
+            None => alone(admitted, received, view, app).await,
         }
-        // Of a batch that was executed here its own revision is known already.
-        admitted.trace().shows(shown.revision());
-        Ok((shown, replayed))
     };
-    tokio::time::timeout(LONGEST_WAIT, app.run(work)).await.map_err(|_| late)??
+    tokio::time::timeout(LONGEST_WAIT, answer).await.map_err(|_| late)?
 }
 
-/// Does the work, or shares what another request with the same batch does.
+/// Does the work for this request.
+async fn alone(admitted: &Admitted, received: Received, view: View, app: &App) -> Result<Done, ApiError> {
+    let (inner, admitted) = (app.clone(), admitted.clone());
+    let work = async move {
+        let shown = if received.batch.is_empty() {
+            // A pull changes nothing, so there is nothing to execute.
+            let receipt = Receipt { warnings: received.batch.warnings.clone().into_list(), ..Receipt::default() };
+            show(&admitted, &receipt, None, view, &inner).await?
+        } else {
+            let outcome = execute(&admitted, None, received, view.wanted, &inner).await?;
+            show_outcome(&admitted, &outcome, view, &inner).await?
+        };
+        Ok(Done::note(shown, None, &admitted))
+    };
+    app.run(work).await?
+}
+
+/// Does the work for all requests with the same batch, or waits for another that does it.
 async fn share(
     admitted: &Admitted,
-    key: Option<IdempotencyKey>,
+    key: IdempotencyKey,
     received: Received,
     view: View,
     app: &App,
-) -> Result<(Shown, Option<Replay>), ApiError> {
-    let batch = &*received.batch;
-    if batch.is_empty() {
-        // A pull changes nothing, so there is nothing to remember and nothing to share.
-        let receipt = Receipt { warnings: batch.warnings.clone().into_list(), ..Receipt::default() };
-        return Ok((show(admitted, &receipt, None, view, app).await?, None));
-    }
-    let Some(key) = key else {
-        let outcome = execute(admitted, None, received, view.wanted, app).await?;
-        return Ok((show_outcome(admitted, &outcome, view, app).await?, by_receipt(&outcome)));
-    };
+) -> Result<Done, ApiError> {
     let slot = Slot {
         epoch: app.store.epoch(),
         client: admitted.client(),
         key: key.clone(),
-        fingerprint: batch.fingerprint.clone(),
+        fingerprint: received.batch.fingerprint.clone(),
         view,
     };
-    // What is too large to be shared is read by each for itself; who has executed the batch has begun to.
-    let mut begun = None;
-    let work = async {
-        let outcome = execute(admitted, Some(key), received, view.wanted, app).await?;
-        match show_outcome(admitted, &outcome, view, app).await? {
-            Shown::Whole(answer) => Ok(answer.or_replayed(by_receipt(&outcome))),
-            large @ Shown::Large(_) => {
-                let outcome = Arc::new(outcome);
-                begun = Some((large, by_receipt(&outcome)));
-                Err(Unshared::Large(outcome))
+    loop {
+        let waiting = match app.replays.join(slot.clone()).await {
+            Part::Finished(answer) => return Ok(Done::note(Shown::Whole(answer), Some(Replay::Cache), admitted)),
+            Part::Leads(lead) => {
+                return app.run(work(lead, admitted.clone(), key, received, view, app.clone())).await?;
             }
-        }
-    };
-    match app.replays.share(slot, work).await {
-        Ok(answer) => {
-            let replayed = answer.replayed;
-            Ok((Shown::Whole(answer), replayed))
-        }
-        Err(Unshared::Large(outcome)) => match begun {
-            Some(begun) => Ok(begun),
-            None => Ok((show_outcome(admitted, &outcome, view, app).await?, Some(Replay::Coalesced))),
-        },
-        Err(Unshared::Error(error)) => Err(error),
+            Part::Waits(waiting) => waiting,
+        };
+        let shown = match waiting.over().await {
+            Some(Ok(answer)) => Shown::Whole(answer),
+            Some(Err(Unshared::Large(outcome))) => {
+                let (inner, admitted) = (app.clone(), admitted.clone());
+                app.run(async move { show_outcome(&admitted, &outcome, view, &inner).await }).await??
+            }
+            Some(Err(Unshared::Error(error))) => return Err(error),
+            None => continue,
+        };
+        return Ok(Done::note(shown, Some(Replay::Coalesced), admitted));
     }
+}
+
+/// Does the work, and tells those who wait.
+async fn work(
+    lead: Lead,
+    admitted: Admitted,
+    key: IdempotencyKey,
+    received: Received,
+    view: View,
+    app: App,
+) -> Result<Done, ApiError> {
+    let work = async {
+        let outcome = Arc::new(execute(&admitted, Some(key), received, view.wanted, &app).await?);
+        Ok((show_outcome(&admitted, &outcome, view, &app).await?, outcome))
+    };
+    let shown = work.await;
+    lead.done(match &shown {
+        Ok((Shown::Whole(answer), _)) => Ok(answer.clone()),
+        // What is too large to be shared is read by each for itself.
+        Ok((Shown::Large(_), outcome)) => Err(Unshared::Large(Arc::clone(outcome))),
+        Err(error) => Err(Unshared::Error(ApiError::clone(error))),
+    })
+    .await;
+    let (shown, outcome) = shown?;
+    Ok(Done::note(shown, outcome.replayed.then_some(Replay::Receipt), &admitted))
 }
 
 /// Executes the batch when it is the client's turn. `next` is what will be shown of the dataset.
@@ -216,10 +258,6 @@ fn operations(batch: &Batch) -> [(OperationKind, usize); 5] {
         (OperationKind::InvoiceCreate, batch.new_invoices.len()),
         (OperationKind::PaymentCreate, batch.new_payments.len()),
     ]
-}
-
-fn by_receipt(outcome: &Outcome) -> Option<Replay> {
-    outcome.replayed.then_some(Replay::Receipt)
 }
 
 /// A planner whose time is taken.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use bson::oid::ObjectId;
-use bson::{Document, RawDocumentBuf, cstr, doc, rawdoc};
+use bson::{RawDocumentBuf, cstr, rawdoc};
 use mongodb::{ClientSession, Database};
 
 use super::connection::Deployment;
-use super::counter::Raised;
+use super::counter::Counter;
 use super::error::{DOCUMENT_VALIDATION_FAILURE, DUPLICATE_KEY, Failure, Stopped};
 use super::executed::{Executed, Left};
 use super::write::{Refused, insert, update};
@@ -21,8 +21,8 @@ use crate::store::records::{Change, ChangeKind, Fields, raw_bson};
 /// A batch whose fate is decided.
 pub(super) struct Decided {
     pub client: ClientId,
-    /// Its client's counter.
-    pub raised: Raised,
+    /// Its client's counter, as it was read.
+    pub before: Counter,
     pub fate: Fate,
 }
 
@@ -51,38 +51,43 @@ impl Decided {
         matches!(self.fate, Fate::Write(_))
     }
 
+    /// The number from which on the client's next invoice has one, once that is committed.
+    pub fn next_invoice(&self) -> i64 {
+        let given = match &self.fate {
+            Fate::Write(ready) => ready.plan.next_invoice,
+            Fate::Tell(_) => None,
+        };
+        given.unwrap_or(self.before.next_invoice)
+    }
+
     /// What came of it, once that is committed.
     pub fn into_answer(self) -> Result<Executed, Reject> {
         match self.fate {
             Fate::Write(ready) => {
                 let Ready { plan, begun, left, .. } = *ready;
-                Ok(Executed::wrote(*plan, &self.raised.before, begun, left))
+                Ok(Executed::wrote(*plan, &self.before, begun, left))
             }
             Fate::Tell(answer) => *answer,
         }
     }
 }
 
-/// Writes what was decided, with one insert and one update for each collection, and brings the counters of those who
-/// write nothing back to what they were.
+/// Writes what was decided, with one insert and one update for each collection.
 pub(super) async fn apply(
     deployment: &Deployment,
     session: &mut ClientSession,
     decided: &mut [Decided],
 ) -> Result<(), Stopped> {
     let db = &deployment.db;
-    let Writes { receipts, records, counters, new_clients } = Writes::of(deployment, decided)?;
-    // First, for they tell whether a batch was applied before.
+    let Writes { counters, receipts, records } = Writes::of(deployment, decided)?;
+    // First of all, so that two batches of one client meet here and nowhere else.
+    count(db, session, &counters).await?;
+    // Before the records, for they tell whether a batch was applied before.
     remember(db, session, &receipts).await?;
     for (collection, RecordWrites { inserts, sets }) in records {
         make(db, session, collection, &inserts, decided).await?;
         set(db, session, collection, &sets).await?;
         failpoint::reached(Point::MidApply);
-    }
-    set(db, session, CLIENTS, &counters).await?;
-    if !new_clients.is_empty() {
-        let own = doc! { "_id": { "$in": new_clients } };
-        db.collection::<Document>(CLIENTS).delete_many(own).session(session).await?;
     }
     Ok(())
 }
@@ -90,13 +95,10 @@ pub(super) async fn apply(
 /// All that is to be written.
 #[derive(Default)]
 struct Writes {
+    counters: Statements,
     receipts: Statements,
     /// By collection.
     records: BTreeMap<&'static str, RecordWrites>,
-    /// What is still to be set in counters.
-    counters: Statements,
-    /// The clients whose counters were made for nothing.
-    new_clients: Vec<ObjectId>,
 }
 
 /// The writes to one collection.
@@ -132,27 +134,17 @@ impl Statements {
 impl Writes {
     fn of(deployment: &Deployment, decided: &mut [Decided]) -> Result<Self, StoreError> {
         let mut writes = Self::default();
-        for (member, Decided { client, raised, fate }) in decided.iter_mut().enumerate() {
-            let fields = match fate {
-                Fate::Write(ready) => {
-                    let Ready { plan, changes, begun, .. } = &mut **ready;
-                    if let Some(receipt) = &plan.remember {
-                        writes.receipts.push(member, receipt_record(client, receipt)?);
-                    }
-                    for change in std::mem::take(changes) {
-                        writes.change(deployment, member, client, change);
-                    }
-                    raised.correction(plan, begun.as_ref().map(raw_bson).transpose()?)
-                }
-                Fate::Tell(_) => {
-                    let undo = raised.undo();
-                    writes.new_clients.extend(undo.is_none().then(|| client.object_id()));
-                    undo
-                }
-            };
-            if let Some(fields) = fields {
-                let statement = rawdoc! { "q": { "_id": client.object_id() }, "u": { "$set": fields } };
-                writes.counters.push(member, statement);
+        for (member, Decided { client, fate, .. }) in decided.iter_mut().enumerate() {
+            let Fate::Write(ready) = fate else { continue };
+            let Ready { plan, changes, begun, .. } = &mut **ready;
+            if let Some(step) = Counter::step(client, plan, begun.as_ref().map(raw_bson).transpose()?) {
+                writes.counters.push(member, step);
+            }
+            if let Some(receipt) = &plan.remember {
+                writes.receipts.push(member, receipt_record(client, receipt)?);
+            }
+            for change in std::mem::take(changes) {
+                writes.change(deployment, member, client, change);
             }
         }
         Ok(writes)
@@ -191,6 +183,15 @@ fn receipt_record(client: &ClientId, receipt: &StoredReceipt) -> Result<RawDocum
     }
     record.add_client(client);
     Ok(record)
+}
+
+async fn count(db: &Database, session: &mut ClientSession, counters: &Statements) -> Result<(), Stopped> {
+    match update(db, Some(session), CLIENTS, &counters.list).await?.refused.first() {
+        None => Ok(()),
+        // Another server has served the new client meanwhile.
+        Some(refused) if refused.code == DUPLICATE_KEY => Err(counters.stopped(refused, Failure::Overtaken)),
+        Some(refused) => Err(counters.stopped(refused, refused.unexpected(CLIENTS))),
+    }
 }
 
 async fn remember(db: &Database, session: &mut ClientSession, receipts: &Statements) -> Result<(), Stopped> {

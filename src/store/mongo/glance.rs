@@ -1,20 +1,21 @@
 //! What planners read of several clients, with as few commands as is less work.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bson::oid::ObjectId;
 use bson::raw::RawDocument;
-use bson::{Bson, deserialize_from_slice};
+use bson::{Bson, deserialize_from_slice, doc};
 use mongodb::{ClientSession, Database};
 
+use super::CLIENTS;
 use super::counter::Counter;
 use super::error::Failure;
+use super::find::{find, in_few_batches};
 use super::load::{Asked, Beside, Keep, Loaded};
 use super::question::{Kind, Question, ask, object_id};
 use super::together::{Coverage, Found, Questions};
-use crate::dataset::Records;
 use crate::model::{Collection, CustomerId, GroupId, InvoiceId, ItemId};
-use crate::plan::{LocalRecord, NumberSearch, Snapshot};
+use crate::plan::{LocalRecord, NumberSearch, ReadSet, Snapshot};
 use crate::store::StoreError;
 use crate::store::records::named_by_local_ids;
 use crate::store::whole::Whole;
@@ -24,8 +25,7 @@ use crate::store::whole::Whole;
 pub(super) enum Asking {
     /// With one find for each kind of record.
     Apart,
-    /// With one command for all kinds, if they are few. It takes a transaction that has written the clients' own
-    /// documents, and a single shard.
+    /// With one command for all kinds, if they are few. It takes a transaction and a single shard.
     Together,
 }
 
@@ -43,9 +43,8 @@ pub(super) async fn glance(
         (Asking::Together, Some(session)) => group.ask_together(db, session).await?,
         (_, session) => group.ask_apart(db, session).await?,
     }
-    for member in &mut group.members {
-        member.find_free_numbers(db, session.as_deref_mut(), keep).await?;
-    }
+    group.ask_for_more(db, session.as_deref_mut()).await?;
+    group.find_free_numbers(db, session).await?;
     group.into_loaded()
 }
 
@@ -60,29 +59,27 @@ struct Group<'a> {
 /// One of them, and what was loaded for it so far.
 struct Member<'a> {
     asked: &'a Asked<'a>,
+    /// `None` until it was asked for.
+    counter: Option<Counter>,
     /// `None` until its local ids are known.
     named: Option<Named>,
+    /// The numbers of invoices that were asked for.
+    numbers: Vec<String>,
     loaded: Loaded,
 }
 
-/// Which of a client's items and invoices are asked for, and which numbers of invoices.
+/// Which items and invoices a client's planner reads.
 struct Named {
     items: BTreeSet<ItemId>,
     invoices: BTreeSet<InvoiceId>,
-    numbers: Vec<String>,
 }
 
 impl<'a> Group<'a> {
     /// With one command for everything, if that is less work. Of one client all records are read with it; others' datasets
     /// are read side by side after the commit: a reply with several takes more memory than it saves time.
     async fn ask_together(&mut self, db: &Database, session: &mut ClientSession) -> Result<(), Failure> {
-        let whole = self.members.iter().position(|member| member.asked.beside == Beside::Everything);
-        // What local ids name of a client of whom everything is read needs no question of its own.
-        if self.members.len() > 1 || whole.is_none() {
-            self.ask_for_local_ids(db, Some(&mut *session)).await?;
-        }
-        if let Some(member) = whole {
-            self.members[member].loaded.whole = Some(Whole::default());
+        if let Some(member) = self.members.iter_mut().find(|member| member.asked.beside == Beside::Everything) {
+            member.loaded.whole = Some(Whole::default());
         }
         if self.try_together(db, session).await? == Coverage::Cut {
             self.leave_whole();
@@ -92,11 +89,11 @@ impl<'a> Group<'a> {
     }
 
     async fn try_together(&mut self, db: &Database, session: &mut ClientSession) -> Result<Coverage, Failure> {
-        let named = self.questions();
-        let questions = Questions { named: &named, whole: self.whole() };
+        let named = self.first_questions();
+        let questions = Questions { clients: self.clients(), named: &named, whole: self.whole() };
         if questions.are_worthwhile() {
             let coverage = questions.ask(db, session, |found| self.take(found)).await?;
-            self.members.iter_mut().for_each(Member::name_records);
+            self.members.iter_mut().for_each(Member::know_counter);
             return Ok(coverage);
         }
         self.leave_whole();
@@ -106,18 +103,27 @@ impl<'a> Group<'a> {
 
     /// With one find for each kind of record.
     async fn ask_apart(&mut self, db: &Database, mut session: Option<&mut ClientSession>) -> Result<(), Failure> {
-        self.ask_for_local_ids(db, session.as_deref_mut()).await?;
-        let questions = self.questions();
+        self.ask_for_counters(db, session.as_deref_mut()).await?;
+        let questions = self.first_questions();
         ask(db, session, &questions, |kind, record| self.take(Found::Named(kind, record))).await
     }
 
-    async fn ask_for_local_ids(&mut self, db: &Database, session: Option<&mut ClientSession>) -> Result<(), Failure> {
-        if self.members.iter().any(|member| member.named.is_none()) {
-            let questions = self.questions();
-            ask(db, session, &questions, |kind, record| self.take(Found::Named(kind, record))).await?;
-            self.members.iter_mut().for_each(Member::name_records);
-        }
+    async fn ask_for_counters(&mut self, db: &Database, session: Option<&mut ClientSession>) -> Result<(), Failure> {
+        let filter = doc! { "_id": { "$in": self.clients() } };
+        find(db, session, CLIENTS, filter, in_few_batches(), |record| self.take(Found::Client(record))).await?;
+        self.members.iter_mut().for_each(Member::know_counter);
         Ok(())
+    }
+
+    /// Asks for what local ids turned out to name.
+    async fn ask_for_more(&mut self, db: &Database, session: Option<&mut ClientSession>) -> Result<(), Failure> {
+        self.members.iter_mut().for_each(Member::name_records);
+        let questions = self.questions(Member::later_names);
+        ask(db, session, &questions, |kind, record| self.take(Found::Named(kind, record))).await
+    }
+
+    fn clients(&self) -> Vec<ObjectId> {
+        self.members.iter().map(|member| member.asked.client.object_id()).collect()
     }
 
     fn leave_whole(&mut self) {
@@ -130,27 +136,75 @@ impl<'a> Group<'a> {
         member.map(|member| member.asked.client.object_id())
     }
 
+    /// What is asked for at first.
+    fn first_questions(&mut self) -> Vec<Question> {
+        for member in &mut self.members {
+            member.numbers = member.search().window().unwrap_or_default();
+        }
+        self.questions(Member::first_names)
+    }
+
     /// What is asked for by name, by kind.
-    fn questions(&self) -> Vec<Question> {
+    fn questions(&self, names: impl Fn(&Member<'a>) -> Vec<(Kind, Vec<Bson>)>) -> Vec<Question> {
         let mut questions = BTreeMap::<Kind, Question>::new();
-        for (client, (kind, names)) in self.members.iter().flat_map(Member::names) {
-            if !names.is_empty() {
+        for member in &self.members {
+            for (kind, names) in names(member).into_iter().filter(|(_, names)| !names.is_empty()) {
                 let new = || Question { kind, clients: Vec::new(), names: Vec::new() };
                 let question = questions.entry(kind).or_insert_with(new);
-                question.clients.push(client);
+                question.clients.push(member.asked.client.object_id());
                 question.names.extend(names);
             }
         }
         questions.into_values().collect()
     }
 
+    /// Searches on where the numbers that have been asked for were taken, or were others than the counter says.
+    async fn find_free_numbers(
+        &mut self,
+        db: &Database,
+        mut session: Option<&mut ClientSession>,
+    ) -> Result<(), Failure> {
+        let mut searches: Vec<_> = self.members.iter().map(Member::search).collect();
+        loop {
+            let mut question = Question { kind: Kind::Numbers, clients: Vec::new(), names: Vec::new() };
+            for (member, search) in self.members.iter_mut().zip(&mut searches) {
+                while let Some(window) = search.window() {
+                    if !member.knows(&window) {
+                        question.clients.push(member.asked.client.object_id());
+                        question.names.extend(window.into_iter().map(Bson::String));
+                        break;
+                    }
+                    search.found(member.loaded.snapshot.taken_numbers.drain());
+                }
+            }
+            if question.clients.is_empty() {
+                break;
+            }
+            let asked = question.clients.clone();
+            ask(db, session.as_deref_mut(), &[question], |kind, record| self.take(Found::Named(kind, record))).await?;
+            for (member, search) in self.members.iter_mut().zip(&mut searches) {
+                if asked.contains(&member.asked.client.object_id()) {
+                    search.found(member.loaded.snapshot.taken_numbers.drain());
+                }
+            }
+        }
+        for (member, search) in self.members.iter_mut().zip(searches) {
+            member.loaded.snapshot.taken_numbers = search.into_taken();
+        }
+        Ok(())
+    }
+
     /// Gives a record to the client whose it is. Local ids come before everything that they may name.
     fn take(&mut self, found: Found<'_>) {
-        let (Found::Named(_, record) | Found::Any(_, record)) = found;
-        let (keep, owner) = (self.keep, object_id(record, "clientId"));
+        let (record, owner) = match found {
+            Found::Client(record) => (record, "_id"),
+            Found::Named(_, record) | Found::Any(_, record) => (record, "clientId"),
+        };
+        let (keep, owner) = (self.keep, object_id(record, owner));
         let is_owner = |member: &&mut Member<'_>| Some(member.asked.client.object_id()) == owner;
         let Some(member) = self.members.iter_mut().find(is_owner) else { return self.miss(&found) };
         match found {
+            Found::Client(record) => member.counter = Some(Counter::of(record)),
             Found::Named(Kind::LocalIds, record) => match deserialize_from_slice(record.as_bytes()) {
                 Ok(known) => member.take_local_id(known),
                 Err(_) => self.unreadable = Some(Kind::LocalIds),
@@ -170,39 +224,47 @@ impl<'a> Group<'a> {
     fn into_loaded(self) -> Result<Vec<Loaded>, Failure> {
         match self.unreadable {
             Some(kind) => Err(StoreError::Internal(format!("a record of {} is unreadable", kind.collection())).into()),
-            None => Ok(self.members.into_iter().map(|member| member.loaded).collect()),
+            None => Ok(self.members.into_iter().map(Member::into_loaded).collect()),
         }
     }
 }
 
 impl<'a> Member<'a> {
     fn new(asked: &'a Asked<'a>) -> Self {
-        let Counter { revision, next_invoice, .. } = *asked.counter;
-        let snapshot = Snapshot { revision, next_invoice, ..Snapshot::default() };
-        let loaded = Loaded { snapshot, revisions: HashMap::new(), records: Records::new(), whole: None };
-        Self { asked, named: None, loaded }
+        Self { asked, counter: None, named: None, numbers: Vec::new(), loaded: Loaded::default() }
     }
 
-    /// The names that it asks for, by kind. Of a client of whom everything is read only what is not in its dataset has to
-    /// be asked for.
-    fn names(&self) -> impl Iterator<Item = (ObjectId, (Kind, Vec<Bson>))> {
-        let (reads, is_whole) = (self.asked.reads, self.loaded.whole.is_some());
-        let local_ids = || reads.local_ids.iter().map(|id| Bson::String(id.as_str().to_owned())).collect();
-        let own = |Named { items, invoices, numbers }: &Named| {
-            [
+    /// The names that it asks for at first, by kind. Of a client of whom everything is read only what is not in its dataset
+    /// has to be asked for.
+    fn first_names(&self) -> Vec<(Kind, Vec<Bson>)> {
+        let ReadSet { items, invoices, groups, customers, dealers, local_ids, .. } = self.asked.reads;
+        let text = |text: &str| Bson::String(text.to_owned());
+        let mut names = vec![
+            (Kind::LocalIds, local_ids.iter().map(|id| text(id.as_str())).collect()),
+            (Kind::Dealers, ids(dealers, |id| id.0)),
+        ];
+        if self.loaded.whole.is_none() {
+            names.extend([
                 (Kind::Items, ids(items, |id| id.0)),
                 (Kind::Invoices, ids(invoices, |id| id.0)),
-                (Kind::Groups, ids(&reads.groups, |id| id.0)),
-                (Kind::Customers, ids(&reads.customers, |id| id.0)),
-                (Kind::Numbers, numbers.iter().cloned().map(Bson::String).collect()),
-            ]
+                (Kind::Groups, ids(groups, |id| id.0)),
+                (Kind::Customers, ids(customers, |id| id.0)),
+                (Kind::Numbers, self.numbers.iter().map(|number| text(number)).collect()),
+            ]);
+        }
+        names
+    }
+
+    /// What its local ids name beside that.
+    fn later_names(&self) -> Vec<(Kind, Vec<Bson>)> {
+        let Some(Named { items, invoices }) = self.named.as_ref().filter(|_| self.loaded.whole.is_none()) else {
+            return Vec::new();
         };
-        let dealers = || (Kind::Dealers, ids(&reads.dealers, |id| id.0));
-        let first = self.named.is_none().then(|| (Kind::LocalIds, local_ids()));
-        let own = self.named.as_ref().filter(|_| !is_whole).map(own);
-        let others = (is_whole || self.named.is_some()).then(dealers);
-        let client = self.asked.client.object_id();
-        first.into_iter().chain(own.into_iter().flatten()).chain(others).map(move |names| (client, names))
+        let reads = self.asked.reads;
+        vec![
+            (Kind::Items, ids(items.difference(&reads.items), |id| id.0)),
+            (Kind::Invoices, ids(invoices.difference(&reads.invoices), |id| id.0)),
+        ]
     }
 
     fn take_local_id(&mut self, known: LocalRecord) {
@@ -211,12 +273,16 @@ impl<'a> Member<'a> {
         }
     }
 
+    /// Who has no document is a new client.
+    fn know_counter(&mut self) {
+        self.counter.get_or_insert_default();
+    }
+
     /// Finds out what it names, once its local ids are known.
     fn name_records(&mut self) {
         if self.named.is_none() {
             let (items, invoices) = named_by_local_ids(&self.loaded.snapshot, self.asked.reads);
-            let numbers = self.search().window().unwrap_or_default();
-            self.named = Some(Named { items, invoices, numbers });
+            self.named = Some(Named { items, invoices });
         }
     }
 
@@ -226,7 +292,7 @@ impl<'a> Member<'a> {
         let (Some(whole), Some(named)) = (&mut self.loaded.whole, &self.named) else { return };
         let (reads, id) = (self.asked.reads, object_id(record, "_id"));
         whole.push(collection, id, record);
-        if collection == Collection::Invoices && !named.numbers.is_empty() {
+        if collection == Collection::Invoices && reads.free_numbers > 0 {
             // All of them, so that none has to be asked for.
             self.loaded.snapshot.taken_numbers.extend(record.get_str("invoiceNumber").ok().map(str::to_owned));
         }
@@ -241,31 +307,21 @@ impl<'a> Member<'a> {
         self.loaded.take(kind, Keep::Records, record);
     }
 
-    /// Searches on where the first numbers, which have been asked for, were taken.
-    async fn find_free_numbers(
-        &mut self,
-        db: &Database,
-        mut session: Option<&mut ClientSession>,
-        keep: Keep,
-    ) -> Result<(), Failure> {
-        let (mut search, mut known) = (self.search(), true);
-        let Self { asked, loaded, .. } = self;
-        while let Some(window) = search.window() {
-            if !known {
-                let names = window.into_iter().map(Bson::String).collect();
-                let question = Question { kind: Kind::Numbers, clients: vec![asked.client.object_id()], names };
-                ask(db, session.as_deref_mut(), &[question], |kind, record| loaded.take(kind, keep, record)).await?;
-            }
-            // Who has read everything knows all of them.
-            known = loaded.whole.is_some();
-            search.found(loaded.snapshot.taken_numbers.drain());
-        }
-        loaded.snapshot.taken_numbers = search.into_taken();
-        Ok(())
+    fn search(&self) -> NumberSearch {
+        let next_invoice = self.counter.as_ref().map_or(self.asked.likely_next_invoice, |counter| counter.next_invoice);
+        NumberSearch::new(next_invoice, self.asked.reads.free_numbers)
     }
 
-    fn search(&self) -> NumberSearch {
-        NumberSearch::new(self.asked.counter.next_invoice, self.asked.reads.free_numbers)
+    /// Whether it is known which of these numbers are taken: all of a client of whom everything was read, or those that
+    /// were asked for.
+    fn knows(&self, numbers: &[String]) -> bool {
+        self.loaded.whole.is_some() || self.numbers == numbers
+    }
+
+    fn into_loaded(self) -> Loaded {
+        let counter = self.counter.unwrap_or_default();
+        let Counter { revision, next_invoice, .. } = counter;
+        Loaded { counter, snapshot: Snapshot { revision, next_invoice, ..self.loaded.snapshot }, ..self.loaded }
     }
 }
 

@@ -11,9 +11,17 @@ use super::counter::Counter;
 use crate::clock;
 use crate::model::{ClientId, Lineage, Position};
 
-/// The last position that was seen of each client, for each time that the database was found.
+/// What was seen last of each client, for each time that the database was found.
 #[derive(Debug)]
-pub(super) struct Histories(Cache<(u64, ClientId), Position>);
+pub(super) struct Histories(Cache<(u64, ClientId), Seen>);
+
+/// Where a client's books stood.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    pub position: Position,
+    /// The number from which on the next invoice was to have one.
+    pub next_invoice: i64,
+}
 
 /// The history of one client, in one time of the database.
 #[derive(Debug, Clone, Copy)]
@@ -41,14 +49,18 @@ impl Histories {
 impl History<'_> {
     /// The lineage that the next commit is to store, if it has to begin a history.
     pub fn begun(&self, counter: &Counter) -> Option<Lineage> {
-        let seen = self.histories.0.get(&(self.epoch, self.client));
-        let goes_on = seen.is_some_and(|seen| counter.lineage.holds(seen, counter.revision));
+        let goes_on = self.seen().is_some_and(|seen| counter.lineage.holds(seen.position, counter.revision));
         let begin = || counter.lineage.branched(counter.revision.next(), clock::new_tag(), clock::new_tag());
         (!goes_on).then(begin)
     }
 
+    /// What was seen last, if anything was.
+    pub fn seen(&self) -> Option<Seen> {
+        self.histories.0.get(&(self.epoch, self.client))
+    }
+
     /// Notes where a commit has brought the books.
-    pub fn saw(&self, position: Position) {
-        self.histories.0.insert((self.epoch, self.client), position);
+    pub fn saw(&self, seen: Seen) {
+        self.histories.0.insert((self.epoch, self.client), seen);
     }
 }

@@ -25,8 +25,10 @@ use crate::store::whole::Whole;
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub client: &'a ClientId,
-    pub counter: &'a Counter,
     pub reads: &'a ReadSet,
+    /// The number from which on its next invoice most likely has one: which of the next are taken is asked for before
+    /// its counter is known.
+    pub likely_next_invoice: i64,
     /// How much is wanted beside that, if it can be had with one command for all.
     pub beside: Beside,
 }
@@ -40,7 +42,9 @@ pub(super) enum Beside {
 }
 
 /// What was read for a plan.
+#[derive(Default)]
 pub(super) struct Loaded {
+    pub counter: Counter,
     pub snapshot: Snapshot,
     /// The `revision` that each item and invoice of the snapshot had; null where it had none.
     pub revisions: HashMap<ObjectId, Bson>,
@@ -66,7 +70,7 @@ pub(super) async fn load(
     asked: Asked<'_>,
     keep: Keep,
 ) -> Result<Loaded, Failure> {
-    let mut loaded = glance(db, session.as_deref_mut(), &[asked], keep, Asking::Apart).await?.remove(0);
+    let mut loaded = glance(db, session.as_deref_mut(), &[asked], keep, Asking::Apart).await?.remove(0).usable()?;
     complete(db, session, asked, &mut loaded).await?;
     Ok(loaded)
 }
@@ -159,7 +163,22 @@ impl Loader<'_> {
     }
 }
 
+impl<'a> Asked<'a> {
+    /// Nothing but what a planner reads.
+    pub fn plainly(client: &'a ClientId, reads: &'a ReadSet) -> Self {
+        Self { client, reads, likely_next_invoice: Counter::default().next_invoice, beside: Beside::Nothing }
+    }
+}
+
 impl Loaded {
+    /// The same, if the client may be served.
+    ///
+    /// # Errors
+    /// As [`Counter::usable`].
+    pub fn usable(self) -> Result<Self, StoreError> {
+        Ok(Self { counter: self.counter.usable()?, ..self })
+    }
+
     /// Takes in a record that was asked for.
     pub fn take(&mut self, kind: Kind, keep: Keep, record: &RawDocument) {
         let snapshot = &mut self.snapshot;

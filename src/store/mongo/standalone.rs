@@ -17,9 +17,9 @@ use mongodb::Database;
 use super::counter::Counter;
 use super::error::{DOCUMENT_VALIDATION_FAILURE, DUPLICATE_KEY, Failure, describe};
 use super::executed::{Executed, Left};
-use super::histories::History;
+use super::histories::{History, Seen};
 use super::intent::{Intent, Step, pending, sweep_parts};
-use super::load::{Asked, Beside, Keep, load};
+use super::load::{Asked, Keep, load};
 use super::write::{Refused, journaled, update};
 use super::{CLIENTS, RECEIPTS};
 use crate::dataset::Records;
@@ -41,20 +41,19 @@ pub(super) async fn execute(
     let reads = planner.reads();
     loop {
         finish_pending(db, client.object_id()).await?;
-        let counter = Counter::load(db, None, client.object_id()).await.map_err(StoreError::from)?.usable()?;
-        let loaded =
-            load(db, None, Asked { client, counter: &counter, reads: &reads, beside: Beside::Nothing }, keep).await?;
+        let loaded = load(db, None, Asked::plainly(client, &reads), keep).await?;
+        let counter = &loaded.counter;
         failpoint::reached(Point::BeforePlanning);
         let plan = match planner.plan(&loaded.snapshot)? {
             Decision::Commit(plan) => plan,
-            Decision::Replay(receipt) => return Ok(Executed::nothing(*receipt, true, &counter)),
+            Decision::Replay(receipt) => return Ok(Executed::nothing(*receipt, true, counter)),
         };
         failpoint::reached(Point::AfterPlanning);
         if plan.writes.is_empty() {
             let receipt = remember_only(db, client, *plan).await?;
-            return Ok(Executed::nothing(receipt, false, &counter));
+            return Ok(Executed::nothing(receipt, false, counter));
         }
-        let begun = history.begun(&counter);
+        let begun = history.begun(counter);
         let records = match keep {
             Keep::Records => {
                 let changes = changes(client, &plan)?.into_iter().map(in_name_order);
@@ -69,8 +68,9 @@ pub(super) async fn execute(
             remove(db, &intent).await;
             return match applied {
                 Applied::Whole => {
-                    let executed = Executed::wrote(*plan, &counter, begun, Left::Records(records));
-                    history.saw(executed.outcome.after.moment.position);
+                    let next_invoice = plan.next_invoice.unwrap_or(counter.next_invoice);
+                    let executed = Executed::wrote(*plan, counter, begun, Left::Records(records));
+                    history.saw(Seen { position: executed.outcome.after.moment.position, next_invoice });
                     Ok(executed)
                 }
                 Applied::Withdrawn(refusal) => {
@@ -86,9 +86,7 @@ pub(super) async fn execute(
 /// What a planner would be given now.
 pub(super) async fn snapshot(db: &Database, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
     finish_pending(db, client.object_id()).await?;
-    let counter = Counter::load(db, None, client.object_id()).await?.usable()?;
-    let loaded =
-        load(db, None, Asked { client, counter: &counter, reads, beside: Beside::Nothing }, Keep::Nothing).await;
+    let loaded = load(db, None, Asked::plainly(client, reads), Keep::Nothing).await;
     Ok(loaded.map_err(Failure::of_the_store)?.snapshot)
 }
 

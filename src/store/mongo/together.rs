@@ -1,5 +1,6 @@
-//! Records of several kinds, and all records of a client, with one command of a transaction, in which `$unionWith`
-//! is not allowed: they are looked up from a client's own document, so all of them come as one document.
+//! Clients' own documents, records of several kinds, and all records of a client, with one command of a transaction, in
+//! which `$unionWith` is not allowed: they are looked up from the one document that each store has, so all of them come
+//! as one document.
 
 use bson::oid::ObjectId;
 use bson::raw::RawDocument;
@@ -8,16 +9,18 @@ use futures_util::StreamExt;
 use mongodb::error::{Error, TRANSIENT_TRANSACTION_ERROR};
 use mongodb::{ClientSession, Database};
 
-use super::CLIENTS;
 use super::at_once::MOST_RECORDS;
 use super::error::{Failure, code};
 use super::question::{Kind, Question};
+use super::{CLIENTS, STORE};
 use crate::model::Collection;
 use crate::store::StoreError;
 
 /// What one command reads.
 pub(super) struct Questions<'a> {
-    /// Records that are named, which are shown first.
+    /// The clients whose own documents are read, and shown first.
+    pub clients: Vec<ObjectId>,
+    /// Records that are named, which are shown next.
     pub named: &'a [Question],
     /// The client of whom everything is read, each collection in `_id` order.
     pub whole: Option<ObjectId>,
@@ -25,6 +28,8 @@ pub(super) struct Questions<'a> {
 
 /// A record that was asked for.
 pub(super) enum Found<'a> {
+    /// A client's own document.
+    Client(&'a RawDocument),
     /// By its name.
     Named(Kind, &'a RawDocument),
     /// With all of its collection.
@@ -45,21 +50,18 @@ impl Questions<'_> {
     pub fn are_worthwhile(&self) -> bool {
         const MOST_NAMES: usize = 1000;
         let names: usize = self.named.iter().map(|question| question.names.len()).sum();
-        (self.named.len() > 1 || self.whole.is_some()) && names <= MOST_NAMES
+        (!self.named.is_empty() || self.whole.is_some()) && names <= MOST_NAMES
     }
 
-    /// Reads what is asked for, and shows each record to `visit`. The transaction must have written the clients' own
-    /// documents.
+    /// Reads what is asked for, and shows each record to `visit`.
     pub async fn ask(
         &self,
         db: &Database,
         session: &mut ClientSession,
         mut visit: impl FnMut(Found<'_>) + Send,
     ) -> Result<Coverage, Failure> {
-        let clients = db.collection::<Document>(CLIENTS);
-        let mut all = self.named.iter().flat_map(|question| &question.clients).chain(&self.whole);
-        let Some(client) = all.next().copied() else { return Ok(Coverage::Complete) };
-        let looked_up = clients.aggregate(self.pipeline(client)).session(&mut *session).batch().await;
+        let store = db.collection::<Document>(STORE);
+        let looked_up = store.aggregate(self.pipeline()).session(&mut *session).batch().await;
         let mut cursor = looked_up.map_err(failure)?;
         let mut batches = cursor.stream(session);
         while let Some(batch) = batches.next().await {
@@ -68,10 +70,11 @@ impl Questions<'_> {
                 return Ok(self.show(document, &mut visit)?);
             }
         }
-        Err(StoreError::Internal("a client's own document is not there".to_owned()).into())
+        Err(Failure::NotTogether(Error::custom("the store's own document is not there")))
     }
 
     fn show(&self, document: &RawDocument, visit: &mut impl FnMut(Found<'_>)) -> Result<Coverage, StoreError> {
+        each(document, CLIENTS, |record| visit(Found::Client(record)))?;
         for (index, question) in self.named.iter().enumerate() {
             each(document, name(index), |record| visit(Found::Named(question.kind, record)))?;
         }
@@ -87,8 +90,13 @@ impl Questions<'_> {
         Ok(coverage)
     }
 
-    fn pipeline(&self, client: ObjectId) -> Vec<Document> {
-        let own = [doc! { "$match": { "_id": client } }, doc! { "$project": { "_id": 1 } }];
+    fn pipeline(&self) -> Vec<Document> {
+        let clients = vec![doc! { "$match": { "_id": { "$in": &self.clients } } }];
+        let first = [
+            doc! { "$match": { "_id": "store" } },
+            doc! { "$project": { "_id": 1 } },
+            doc! { "$lookup": { "from": CLIENTS, "pipeline": clients, "as": CLIENTS } },
+        ];
         let named = self.named.iter().enumerate().map(|(index, Question { kind, clients, names })| {
             let mut records = vec![doc! { "$match": kind.filter(clients, names) }];
             records.extend(kind.projection().map(|fields| doc! { "$project": fields }));
@@ -105,7 +113,7 @@ impl Questions<'_> {
             ];
             doc! { "$lookup": { "from": collection.name(), "pipeline": records, "as": collection.name() } }
         });
-        own.into_iter().chain(named).chain(whole).collect()
+        first.into_iter().chain(named).chain(whole).collect()
     }
 }
 

@@ -13,11 +13,10 @@ use tokio::time::timeout;
 use super::apply::{Decided, Fate, Ready, apply};
 use super::backoff::Backoff;
 use super::connection::Deployment;
-use super::counter::{Counter, Raised};
 use super::error::{Failure, Stopped, WRITE_CONFLICT, code, describe};
 use super::executed::{Executed, Left};
 use super::glance::{Asking, glance};
-use super::histories::Histories;
+use super::histories::{Histories, History, Seen};
 use super::late;
 use super::load::{Asked, Beside, Keep, Loaded, complete, load};
 use super::orphans::Orphans;
@@ -95,8 +94,10 @@ impl Batch {
         planned.map_err(|_| StoreError::Internal("a planner panicked".to_owned()))
     }
 
-    fn asked<'a>(&'a self, counter: &'a Counter) -> Asked<'a> {
-        Asked { client: &self.client, counter, reads: &self.reads, beside: self.beside }
+    fn asked(&self, history: History<'_>) -> Asked<'_> {
+        let plainly = Asked::plainly(&self.client, &self.reads);
+        let likely_next_invoice = history.seen().map_or(plainly.likely_next_invoice, |seen| seen.next_invoice);
+        Asked { beside: self.beside, likely_next_invoice, ..plainly }
     }
 
     /// Learns from an attempt that failed.
@@ -208,24 +209,22 @@ impl Transactions<'_> {
         }
         let time = session.operation_time();
         let answers = batches.iter().zip(decided).map(|(batch, decided)| {
+            let next_invoice = decided.next_invoice();
             let executed = decided.into_answer()?.at(time);
-            self.histories.of(batch.epoch, batch.client).saw(executed.outcome.after.moment.position);
+            self.history(batch).saw(Seen { position: executed.outcome.after.moment.position, next_invoice });
             Ok(executed)
         });
         Ok(answers.collect())
     }
 
     async fn fill(self, session: &mut ClientSession, batches: &[&Batch]) -> Result<Vec<Decided>, Stopped> {
-        let counters: Vec<_> = batches.iter().map(|batch| (batch.client, batch.reads.free_numbers)).collect();
-        // First of all, so that two batches of one client meet here and nowhere else.
-        let raised = Counter::raise(&self.deployment.db, session, &counters).await?;
-        let asked: Vec<_> = batches.iter().zip(&raised).map(|(batch, raised)| batch.asked(&raised.before)).collect();
+        let asked: Vec<_> = batches.iter().map(|batch| batch.asked(self.history(batch))).collect();
         let at_a_glance = batches.iter().all(|batch| batch.look == Look::AtAGlance);
         let asking = if at_a_glance && !self.deployment.is_router { Asking::Together } else { Asking::Apart };
         let loaded = glance(&self.deployment.db, Some(&mut *session), &asked, self.keep, asking).await?;
         let mut decided = Vec::with_capacity(batches.len());
-        for (member, ((batch, raised), loaded)) in batches.iter().zip(raised).zip(loaded).enumerate() {
-            let one = self.decide(session, batch, raised, loaded).await;
+        for (member, (batch, loaded)) in batches.iter().zip(loaded).enumerate() {
+            let one = self.decide(session, batch, loaded).await;
             decided.push(one.map_err(|failure| Stopped::by(member, failure))?);
         }
         if decided.iter().any(Decided::writes) {
@@ -235,15 +234,14 @@ impl Transactions<'_> {
         Ok(decided)
     }
 
-    async fn decide(
-        self,
-        session: &mut ClientSession,
-        batch: &Batch,
-        raised: Raised,
-        mut loaded: Loaded,
-    ) -> Result<Decided, Failure> {
-        let (client, before) = (batch.client, &raised.before);
-        let decision = self.plan(session, batch, before, &mut loaded).await?;
+    fn history(&self, batch: &Batch) -> History<'_> {
+        self.histories.of(batch.epoch, batch.client)
+    }
+
+    async fn decide(self, session: &mut ClientSession, batch: &Batch, loaded: Loaded) -> Result<Decided, Failure> {
+        let mut loaded = loaded.usable()?;
+        let decision = self.plan(session, batch, &mut loaded).await?;
+        let (client, before) = (batch.client, loaded.counter);
         let fate = match decision {
             Ok(Decision::Commit(plan)) if !plan.is_empty() => {
                 let changes = changes(&client, &plan)?;
@@ -257,15 +255,14 @@ impl Transactions<'_> {
                     Some(dataset) => Left::Dataset { epoch, dataset },
                     None => Left::Records(records),
                 };
-                let history = self.histories.of(epoch, client);
-                let begun = if plan.writes.is_empty() { None } else { history.begun(before) };
+                let begun = if plan.writes.is_empty() { None } else { self.history(batch).begun(&before) };
                 Fate::Write(Box::new(Ready { plan, changes, left, begun }))
             }
-            Ok(Decision::Commit(plan)) => Fate::Tell(Box::new(Ok(Executed::nothing(plan.receipt, false, before)))),
-            Ok(Decision::Replay(receipt)) => Fate::Tell(Box::new(Ok(Executed::nothing(*receipt, true, before)))),
+            Ok(Decision::Commit(plan)) => Fate::Tell(Box::new(Ok(Executed::nothing(plan.receipt, false, &before)))),
+            Ok(Decision::Replay(receipt)) => Fate::Tell(Box::new(Ok(Executed::nothing(*receipt, true, &before)))),
             Err(reject) => Fate::Tell(Box::new(Err(reject))),
         };
-        Ok(Decided { client, raised, fate })
+        Ok(Decided { client, before, fate })
     }
 
     /// Plans on what was loaded at a glance, and on everything if that decides nothing.
@@ -273,7 +270,6 @@ impl Transactions<'_> {
         self,
         session: &mut ClientSession,
         batch: &Batch,
-        before: &Counter,
         loaded: &mut Loaded,
     ) -> Result<Result<Decision, Reject>, Failure> {
         failpoint::reached(Point::BeforePlanning);
@@ -283,7 +279,7 @@ impl Transactions<'_> {
                 return Ok(decision);
             }
         }
-        complete(&self.deployment.db, Some(session), batch.asked(before), loaded).await?;
+        complete(&self.deployment.db, Some(session), batch.asked(self.history(batch)), loaded).await?;
         Ok(batch.plan(&loaded.snapshot)?)
     }
 }
@@ -341,9 +337,7 @@ async fn read(
     client: &ClientId,
     reads: &ReadSet,
 ) -> Result<Snapshot, Failure> {
-    let counter = Counter::load(db, Some(&mut *session), client.object_id()).await?.usable()?;
-    let asked = Asked { client, counter: &counter, reads, beside: Beside::Nothing };
-    Ok(load(db, Some(&mut *session), asked, Keep::Nothing).await?.snapshot)
+    Ok(load(db, Some(&mut *session), Asked::plainly(client, reads), Keep::Nothing).await?.snapshot)
 }
 
 async fn begin(session: &mut ClientSession) -> Result<(), Failure> {

@@ -218,7 +218,7 @@ fn nothing_is_read_after_the_commit_of_a_small_shop() {
         stage.profile(2);
         phone.sync(&sale(&format!("Tea {round}"))).expect_ok();
         stage.profile(0);
-        assert_eq!(stage.reads(), ["aggregate syncclients"], "round {round}");
+        assert_eq!(stage.reads(), ["aggregate syncstore"], "round {round}");
     }
 }
 
