@@ -60,9 +60,9 @@ pub enum ServeError {
 /// How long a phone may take nothing of an answer.
 #[cfg(target_os = "linux")]
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
-/// How much of an answer is gathered for one write, in bytes: most answers of a small shop go out with it. A
-/// connection keeps a buffer of this size while it is open, and gives back a larger one.
-const WRITTEN_AT_ONCE: usize = 128 << 10;
+/// How much of an answer is gathered for one write, in bytes. Each write wakes the phone's side; more at once would only take
+/// memory.
+const WRITTEN_AT_ONCE: usize = 64 << 10;
 /// How long a stop goes on to answer in any case, so that who has connected just now hears of it.
 const SHORTEST_DRAIN: Duration = Duration::from_millis(500);
 /// How long it waits for what is in flight.

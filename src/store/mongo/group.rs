@@ -2,9 +2,9 @@
 //! transaction.
 //!
 //! For a small batch the database spends more on taking commands and on committing than on the records, and both
-//! are shared. Who comes alone goes at once and alone. Who comes while a group is being committed waits for it, and
-//! goes with all who came meanwhile; once they are some, they do not wait for it, so that the database has something to
-//! do while a group is planned, and while its answers are sent.
+//! are shared. Who comes alone goes at once and alone, and so does the next one, so that the database has something to
+//! do while a group is planned, and while its answers are sent. Who comes while groups are being committed waits for one
+//! of them to end, and goes with all who came meanwhile; once they are some, they do not wait for it.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -68,10 +68,8 @@ struct Caller {
 }
 
 impl GroupCommit {
-    /// The most groups at once, and how many batches have to wait for a second one to begin; for each further one it is
-    /// twice as many.
+    /// The most groups at once. The second one begins with one batch, and for each further one twice as many have to wait.
     const MOST_GROUPS: usize = 4;
-    const ENOUGH: usize = 2;
     /// The most batches of a group, and the most records that they write together.
     const MOST_BATCHES: usize = 16;
     const MOST_RECORDS: usize = 1000;
@@ -125,7 +123,7 @@ impl GroupCommit {
     fn submit(self: &Arc<Self>, job: Job) {
         let mut waiting = self.waiting();
         waiting.jobs.push_back(job);
-        let enough = (Self::ENOUGH << waiting.tasks.saturating_sub(1)) * (waiting.starting + 1);
+        let enough = (1 << waiting.tasks.saturating_sub(1)) * (waiting.starting + 1);
         if waiting.tasks == 0 || (waiting.tasks < Self::MOST_GROUPS && waiting.jobs.len() >= enough) {
             waiting.tasks += 1;
             waiting.starting += 1;
