@@ -75,12 +75,14 @@ struct Named {
 }
 
 impl<'a> Group<'a> {
-    /// With one command for everything, if that is less work. Of one client all records are read with it; others' datasets
-    /// are read side by side after the commit: a reply with several takes more memory than it saves time.
+    /// The most clients of whom everything is read with one command. Others' datasets are read side by side after the
+    /// commit: a reply with many takes more memory than it saves time.
+    const MOST_WHOLE: usize = 3;
+
+    /// With one command for everything, if that is less work.
     async fn ask_together(&mut self, db: &Database, session: &mut ClientSession) -> Result<(), Failure> {
-        if let Some(member) = self.members.iter_mut().find(|member| member.asked.beside == Beside::Everything) {
-            member.loaded.whole = Some(Whole::default());
-        }
+        let whole = self.members.iter_mut().filter(|member| member.asked.beside == Beside::Everything);
+        whole.take(Self::MOST_WHOLE).for_each(|member| member.loaded.whole = Some(Whole::default()));
         if self.try_together(db, session).await? == Coverage::Cut {
             self.leave_whole();
             self.try_together(db, session).await?;
@@ -130,10 +132,10 @@ impl<'a> Group<'a> {
         self.members.iter_mut().for_each(|member| member.loaded.whole = None);
     }
 
-    /// The client of whom everything is read.
-    fn whole(&self) -> Option<ObjectId> {
-        let member = self.members.iter().find(|member| member.loaded.whole.is_some());
-        member.map(|member| member.asked.client.object_id())
+    /// The clients of whom everything is read.
+    fn whole(&self) -> Vec<ObjectId> {
+        let members = self.members.iter().filter(|member| member.loaded.whole.is_some());
+        members.map(|member| member.asked.client.object_id()).collect()
     }
 
     /// What is asked for at first.

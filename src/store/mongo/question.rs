@@ -102,7 +102,7 @@ impl Kind {
 }
 
 /// Whose records are asked for, in a filter.
-fn owner(clients: &[ObjectId]) -> Bson {
+pub(super) fn owner(clients: &[ObjectId]) -> Bson {
     match clients {
         [client] => Bson::ObjectId(*client),
         clients => doc! { "$in": clients }.into(),

@@ -1,4 +1,4 @@
-//! Clients' own documents, records of several kinds, and all records of a client, with one command of a transaction, in
+//! Clients' own documents, records of several kinds, and all records of some clients, with one command of a transaction, in
 //! which `$unionWith` is not allowed: they are looked up from the one document that each store has, so all of them come
 //! as one document.
 
@@ -11,7 +11,7 @@ use mongodb::{ClientSession, Database};
 
 use super::at_once::MOST_RECORDS;
 use super::error::{Failure, code};
-use super::question::{Kind, Question};
+use super::question::{Kind, Question, owner};
 use super::{CLIENTS, STORE};
 use crate::model::Collection;
 use crate::store::StoreError;
@@ -22,8 +22,9 @@ pub(super) struct Questions<'a> {
     pub clients: Vec<ObjectId>,
     /// Records that are named, which are shown next.
     pub named: &'a [Question],
-    /// The client of whom everything is read, each collection in `_id` order.
-    pub whole: Option<ObjectId>,
+    /// The clients of whom everything is read: the records of each collection one client after the other, and those of
+    /// each client in `_id` order.
+    pub whole: Vec<ObjectId>,
 }
 
 /// A record that was asked for.
@@ -41,7 +42,7 @@ pub(super) enum Found<'a> {
 pub(super) enum Coverage {
     /// Everything that was asked for was shown.
     Complete,
-    /// The client has more records than one command should read, and some were not shown.
+    /// The clients have more records than one command should read, and some were not shown.
     Cut,
 }
 
@@ -50,7 +51,7 @@ impl Questions<'_> {
     pub fn are_worthwhile(&self) -> bool {
         const MOST_NAMES: usize = 1000;
         let names: usize = self.named.iter().map(|question| question.names.len()).sum();
-        (!self.named.is_empty() || self.whole.is_some()) && names <= MOST_NAMES
+        !(self.named.is_empty() && self.whole.is_empty()) && names <= MOST_NAMES
     }
 
     /// Reads what is asked for, and shows each record to `visit`.
@@ -79,10 +80,10 @@ impl Questions<'_> {
             each(document, name(index), |record| visit(Found::Named(question.kind, record)))?;
         }
         let mut coverage = Coverage::Complete;
-        if self.whole.is_some() {
+        if !self.whole.is_empty() {
             for collection in Collection::ALL {
                 let records = each(document, collection.name(), |record| visit(Found::Any(collection, record)))?;
-                if records > MOST_RECORDS {
+                if records > self.most_records() {
                     coverage = Coverage::Cut;
                 }
             }
@@ -102,18 +103,22 @@ impl Questions<'_> {
             records.extend(kind.projection().map(|fields| doc! { "$project": fields }));
             doc! { "$lookup": { "from": kind.collection(), "pipeline": records, "as": name(index) } }
         });
-        let whole = self.whole.iter().flat_map(|client| Collection::ALL.map(|collection| (client, collection)));
-        let whole = whole.map(|(client, collection)| {
+        let collections: &[Collection] = if self.whole.is_empty() { &[] } else { &Collection::ALL };
+        let whole = collections.iter().map(|collection| {
             // No index can be named here. So the order says which one it is: with any other the server would have to sort.
             let records = vec![
-                doc! { "$match": { "clientId": client } },
+                doc! { "$match": { "clientId": owner(&self.whole) } },
                 doc! { "$sort": { "clientId": 1, "_id": 1 } },
                 // One more, so that what is missing is missed.
-                doc! { "$limit": MOST_RECORDS as i64 + 1 },
+                doc! { "$limit": self.most_records() as i64 + 1 },
             ];
             doc! { "$lookup": { "from": collection.name(), "pipeline": records, "as": collection.name() } }
         });
         first.into_iter().chain(named).chain(whole).collect()
+    }
+
+    fn most_records(&self) -> usize {
+        MOST_RECORDS * self.whole.len()
     }
 }
 
