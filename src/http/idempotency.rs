@@ -44,12 +44,6 @@ pub enum Unshared {
     Large(Arc<Outcome>),
 }
 
-impl From<ApiError> for Unshared {
-    fn from(error: ApiError) -> Self {
-        Self::Error(error)
-    }
-}
-
 /// What came of a request, for all who sent it.
 pub type Shared = Result<Answer, Unshared>;
 
@@ -218,6 +212,7 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
+        // Before the sender goes: who waits asks again then, and must not find this slot taken.
         self.replays.in_flight().remove(&self.slot);
     }
 }
@@ -260,7 +255,60 @@ fn unquote(value: &str) -> Option<String> {
 mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
 
+    use super::super::encoding::Coding;
     use super::*;
+    use crate::batch::Batch;
+    use crate::clock;
+    use crate::store::Wanted;
+
+    fn slot() -> Slot {
+        let client = ClientId::for_operator(clock::new_id());
+        let batch = Batch::parse(b"{}", &client, 1).unwrap();
+        let view = View { wanted: Wanted::Nothing, coding: Coding::Identity };
+        Slot { epoch: 1, client, key: IdempotencyKey::new("k").unwrap(), fingerprint: batch.fingerprint.clone(), view }
+    }
+
+    async fn lead(replays: &Arc<Replays>, slot: &Slot) -> Lead {
+        let Part::Leads(lead) = replays.join(slot.clone()).await else { panic!("nobody else leads") };
+        lead
+    }
+
+    async fn wait(replays: &Arc<Replays>, slot: &Slot) -> Waiting {
+        let Part::Waits(waiting) = replays.join(slot.clone()).await else { panic!("another one leads") };
+        waiting
+    }
+
+    #[tokio::test]
+    async fn who_waits_hears_what_came_of_it_and_errors_are_not_kept() {
+        let (replays, slot) = (Arc::new(Replays::new(1 << 20)), slot());
+        let leads = lead(&replays, &slot).await;
+        let (early, late) = (wait(&replays, &slot).await, wait(&replays, &slot).await);
+        let early = tokio::spawn(early.over());
+        leads.done(Err(Unshared::Error(ApiError::Overloaded))).await;
+        for heard in [early.await.unwrap(), late.over().await] {
+            assert!(matches!(heard, Some(Err(Unshared::Error(ApiError::Overloaded)))));
+        }
+        lead(&replays, &slot).await;
+    }
+
+    #[tokio::test]
+    async fn work_that_is_left_is_taken_over() {
+        let (replays, slot) = (Arc::new(Replays::new(1 << 20)), slot());
+        let leads = lead(&replays, &slot).await;
+        let waiting = wait(&replays, &slot).await;
+        let heard = tokio::spawn({
+            let (replays, slot) = (Arc::clone(&replays), slot.clone());
+            async move {
+                let heard = waiting.over().await;
+                // At once, and not after waiting for nobody again.
+                drop(lead(&replays, &slot).await);
+                heard
+            }
+        });
+        drop(leads);
+        assert!(heard.await.unwrap().is_none());
+        assert!(replays.in_flight().is_empty());
+    }
 
     fn key_of(headers: &[(&str, &str)]) -> Result<Option<String>, ()> {
         let mut map = HeaderMap::new();

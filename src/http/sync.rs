@@ -126,7 +126,7 @@ async fn answer(
     key: Option<IdempotencyKey>,
     received: Received,
     view: View,
-    app: &App,
+    app: &web::Data<App>,
 ) -> Result<Done, ApiError> {
     let key = key.filter(|_| !received.batch.is_empty());
     let late = match key {
@@ -143,7 +143,7 @@ async fn answer(
 }
 
 /// Does the work for this request.
-async fn alone(admitted: &Admitted, received: Received, view: View, app: &App) -> Result<Done, ApiError> {
+async fn alone(admitted: &Admitted, received: Received, view: View, app: &web::Data<App>) -> Result<Done, ApiError> {
     let (inner, admitted) = (app.clone(), admitted.clone());
     let work = async move {
         let shown = if received.batch.is_empty() {
@@ -165,17 +165,17 @@ async fn share(
     key: IdempotencyKey,
     received: Received,
     view: View,
-    app: &App,
+    app: &web::Data<App>,
 ) -> Result<Done, ApiError> {
-    let slot = Slot {
-        epoch: app.store.epoch(),
-        client: admitted.client(),
-        key: key.clone(),
-        fingerprint: received.batch.fingerprint.clone(),
-        view,
-    };
     loop {
-        let waiting = match app.replays.join(slot.clone()).await {
+        let slot = Slot {
+            epoch: app.store.epoch(),
+            client: admitted.client(),
+            key: key.clone(),
+            fingerprint: received.batch.fingerprint.clone(),
+            view,
+        };
+        let waiting = match app.replays.join(slot).await {
             Part::Finished(answer) => return Ok(Done::note(Shown::Whole(answer), Some(Replay::Cache), admitted)),
             Part::Leads(lead) => {
                 return app.run(work(lead, admitted.clone(), key, received, view, app.clone())).await?;
@@ -202,7 +202,7 @@ async fn work(
     key: IdempotencyKey,
     received: Received,
     view: View,
-    app: App,
+    app: web::Data<App>,
 ) -> Result<Done, ApiError> {
     let work = async {
         let outcome = Arc::new(execute(&admitted, Some(key), received, view.wanted, &app).await?);

@@ -10,6 +10,7 @@ mod access;
 mod api_examples;
 mod behaviour;
 mod contract;
+mod counters;
 mod crash;
 mod delta;
 mod fuzz;

@@ -8,6 +8,8 @@ use mongodb::{ClientSession, Database};
 
 use super::CLIENTS;
 use super::find::{find, in_few_batches};
+use super::write::update;
+use crate::clock;
 use crate::model::{ClientId, Lineage, Position, Revision};
 use crate::plan::Plan;
 use crate::store::StoreError;
@@ -35,7 +37,7 @@ impl Counter {
     pub fn of(record: &RawDocument) -> Self {
         Self {
             revision: Revision(whole(record, "revision").unwrap_or_default()),
-            next_invoice: whole(record, "nextInvoice").unwrap_or(1),
+            next_invoice: whole(record, "nextInvoice").unwrap_or(1).max(1),
             lineage: lineage(record).unwrap_or_default(),
             importing: record.get(IMPORTING).is_ok_and(|marker| marker.is_some()),
         }
@@ -43,17 +45,19 @@ impl Counter {
 
     /// Why a client's document cannot be counted on, a reason for each field. What is absent has a default.
     pub fn unfit(record: &RawDocument) -> Vec<String> {
-        let is_there = |field: &str| !matches!(record.get(field), Ok(None));
-        let mut reasons = Vec::new();
-        for field in ["revision", "nextInvoice"] {
-            if is_there(field) && (whole(record, field).is_none() || has_fraction(record, field)) {
-                reasons.push(format!("its {field} is no whole number"));
-            }
-        }
-        if is_there("lineage") && lineage(record).is_none() {
+        let mut reasons: Vec<_> =
+            Self::unfit_numbers(record).map(|field| format!("its {field} is no whole number")).collect();
+        if is_there(record, "lineage") && lineage(record).is_none() {
             reasons.push("its lineage cannot be read".to_owned());
         }
         reasons
+    }
+
+    /// Which of the numbers in a client's document are none. To go on from them would be to give revisions out a second
+    /// time.
+    pub fn unfit_numbers(record: &RawDocument) -> impl Iterator<Item = &'static str> {
+        let is_unfit = |field: &&str| whole(record, field).is_none() || has_fraction(record, field);
+        ["revision", "nextInvoice"].into_iter().filter(|field| is_there(record, field)).filter(is_unfit)
     }
 
     /// The same, if the client may be served.
@@ -82,6 +86,14 @@ impl Counter {
         let take = |record: &RawDocument| counter = Self::of(record);
         find(db, session, CLIENTS, doc! { "_id": client }, in_few_batches(), take).await?;
         Ok(counter)
+    }
+
+    /// Writes the document of a client who has one, so that nobody else commits a batch of the client before this
+    /// transaction has ended.
+    pub async fn hold(db: &Database, session: &mut ClientSession, client: &ClientId) -> mongodb::error::Result<()> {
+        // A value that it has already would be no write.
+        let turn = rawdoc! { "q": { "_id": client.object_id() }, "u": { "$set": { "turn": clock::new_tag().0 } } };
+        update(db, Some(session), CLIENTS, &[turn]).await.map(drop)
     }
 
     /// The statement that brings the document to where the plan leaves it; `None` if the plan writes no records, for
@@ -119,6 +131,10 @@ fn whole(record: &RawDocument, field: &str) -> Option<i64> {
     }
 }
 
+fn is_there(record: &RawDocument, field: &str) -> bool {
+    !matches!(record.get(field), Ok(None))
+}
+
 fn has_fraction(record: &RawDocument, field: &str) -> bool {
     // Of what is infinite or no number at all there is none either.
     record.get_f64(field).is_ok_and(|value| value.fract() != 0.0)
@@ -127,7 +143,6 @@ fn has_fraction(record: &RawDocument, field: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
     use crate::model::ItemChanges;
     use crate::plan::{Receipt, Write};
 
@@ -165,5 +180,6 @@ mod tests {
         assert_eq!(of(rawdoc! { "revision": 5, "nextInvoice": 10.0 }), counter(5, 10));
         assert_eq!(of(rawdoc! { "revision": 1_i64 }), counter(1, 1));
         assert_eq!(of(rawdoc! {}), Counter::default(), "a new client");
+        assert_eq!(of(rawdoc! { "revision": 1_i64, "nextInvoice": 0 }), counter(1, 1));
     }
 }

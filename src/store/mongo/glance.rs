@@ -7,13 +7,13 @@ use bson::raw::RawDocument;
 use bson::{Bson, deserialize_from_slice, doc};
 use mongodb::{ClientSession, Database};
 
-use super::CLIENTS;
 use super::counter::Counter;
 use super::error::Failure;
 use super::find::{find, in_few_batches};
 use super::load::{Asked, Beside, Keep, Loaded};
-use super::question::{Kind, Question, ask, object_id};
+use super::question::{Kind, MOST_NAMES, Question, ask, object_id};
 use super::together::{Coverage, Found, Questions};
+use super::{CLIENTS, LOCAL_IDS};
 use crate::model::{Collection, CustomerId, GroupId, InvoiceId, ItemId};
 use crate::plan::{LocalRecord, NumberSearch, ReadSet, Snapshot};
 use crate::store::StoreError;
@@ -52,8 +52,8 @@ pub(super) async fn glance(
 struct Group<'a> {
     keep: Keep,
     members: Vec<Member<'a>>,
-    /// The kind of a record that was asked for and cannot be read, if there is one.
-    unreadable: Option<Kind>,
+    /// The collection of a record that was asked for and cannot be read, if there is one.
+    unreadable: Option<&'static str>,
 }
 
 /// One of them, and what was loaded for it so far.
@@ -95,8 +95,10 @@ impl<'a> Group<'a> {
         let questions = Questions { clients: self.clients(), named: &named, whole: self.whole() };
         if questions.are_worthwhile() {
             let coverage = questions.ask(db, session, |found| self.take(found)).await?;
-            self.members.iter_mut().for_each(Member::know_counter);
-            return Ok(coverage);
+            if let Some(coverage) = coverage {
+                self.members.iter_mut().for_each(Member::know_counter);
+                return Ok(coverage);
+            }
         }
         self.leave_whole();
         self.ask_apart(db, Some(session)).await?;
@@ -172,6 +174,10 @@ impl<'a> Group<'a> {
             for (member, search) in self.members.iter_mut().zip(&mut searches) {
                 while let Some(window) = search.window() {
                     if !member.knows(&window) {
+                        if question.names.len() >= MOST_NAMES {
+                            // With the next command.
+                            break;
+                        }
                         question.clients.push(member.asked.client.object_id());
                         question.names.extend(window.into_iter().map(Bson::String));
                         break;
@@ -206,10 +212,11 @@ impl<'a> Group<'a> {
         let is_owner = |member: &&mut Member<'_>| Some(member.asked.client.object_id()) == owner;
         let Some(member) = self.members.iter_mut().find(is_owner) else { return self.miss(&found) };
         match found {
+            Found::Client(record) if Counter::unfit_numbers(record).next().is_some() => self.unreadable = Some(CLIENTS),
             Found::Client(record) => member.counter = Some(Counter::of(record)),
             Found::Named(Kind::LocalIds, record) => match deserialize_from_slice(record.as_bytes()) {
                 Ok(known) => member.take_local_id(known),
-                Err(_) => self.unreadable = Some(Kind::LocalIds),
+                Err(_) => self.unreadable = Some(LOCAL_IDS),
             },
             Found::Named(kind, record) => member.loaded.take(kind, keep, record),
             Found::Any(collection, record) => member.take_any(collection, record),
@@ -225,7 +232,7 @@ impl<'a> Group<'a> {
 
     fn into_loaded(self) -> Result<Vec<Loaded>, Failure> {
         match self.unreadable {
-            Some(kind) => Err(StoreError::Internal(format!("a record of {} is unreadable", kind.collection())).into()),
+            Some(collection) => Err(StoreError::Internal(format!("a record of {collection} is unreadable")).into()),
             None => Ok(self.members.into_iter().map(Member::into_loaded).collect()),
         }
     }

@@ -54,13 +54,13 @@ impl Questions<'_> {
         !(self.named.is_empty() && self.whole.is_empty()) && names <= MOST_NAMES
     }
 
-    /// Reads what is asked for, and shows each record to `visit`.
+    /// Reads what is asked for, and shows each record to `visit`; `None` if the store's own document is not there any more.
     pub async fn ask(
         &self,
         db: &Database,
         session: &mut ClientSession,
         mut visit: impl FnMut(Found<'_>) + Send,
-    ) -> Result<Coverage, Failure> {
+    ) -> Result<Option<Coverage>, Failure> {
         let store = db.collection::<Document>(STORE);
         let looked_up = store.aggregate(self.pipeline()).session(&mut *session).batch().await;
         let mut cursor = looked_up.map_err(failure)?;
@@ -68,10 +68,10 @@ impl Questions<'_> {
         while let Some(batch) = batches.next().await {
             if let Some(document) = batch.map_err(failure)?.doc_slices()?.into_iter().next() {
                 let document = document.map_err(Error::from)?.as_document().ok_or_else(unreadable)?;
-                return Ok(self.show(document, &mut visit)?);
+                return Ok(Some(self.show(document, &mut visit)?));
             }
         }
-        Err(Failure::NotTogether(Error::custom("the store's own document is not there")))
+        Ok(None)
     }
 
     fn show(&self, document: &RawDocument, visit: &mut impl FnMut(Found<'_>)) -> Result<Coverage, StoreError> {

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::apply::{Decided, Fate, Ready, apply};
 use super::backoff::Backoff;
 use super::connection::Deployment;
+use super::counter::Counter;
 use super::error::{Failure, Stopped, WRITE_CONFLICT, code, describe};
 use super::executed::{Executed, Left};
 use super::glance::{Asking, glance};
@@ -52,6 +53,8 @@ pub(super) struct Batch {
     planner: Arc<dyn Planner>,
     reads: ReadSet,
     look: Look,
+    /// Whether it holds its client's document before it reads, because others were quicker than its plan.
+    holds: bool,
     beside: Beside,
 }
 
@@ -73,7 +76,7 @@ pub(super) enum Shared {
 
 impl Batch {
     pub fn new(client: ClientId, epoch: u64, planner: Arc<dyn Planner>, beside: Beside) -> Self {
-        Self { client, epoch, reads: planner.reads(), planner, look: Look::AtAGlance, beside }
+        Self { client, epoch, reads: planner.reads(), planner, look: Look::AtAGlance, holds: false, beside }
     }
 
     /// Roughly how many records it writes.
@@ -102,8 +105,10 @@ impl Batch {
 
     /// Learns from an attempt that failed.
     fn learn(&mut self, failure: &Failure) {
-        if let Failure::Overtaken | Failure::NotTogether(_) = failure {
-            self.look = Look::AtEverything;
+        match retry(failure) {
+            Some(Retry::Overtaken | Retry::Apart) => self.look = Look::AtEverything,
+            Some(Retry::Conflict) => self.holds = true,
+            _ => {}
         }
     }
 }
@@ -193,6 +198,13 @@ impl Transactions<'_> {
         session: &mut ClientSession,
         batches: &[&Batch],
     ) -> Result<Vec<Result<Executed, Reject>>, Stopped> {
+        if self.deployment.is_router {
+            // A router may give a transaction a moment before commits that phones of another router have heard of. What
+            // this session has read, the transaction sees too.
+            for batch in batches {
+                Counter::load(&self.deployment.db, Some(&mut *session), batch.client.object_id()).await?;
+            }
+        }
         begin(session).await?;
         let limit = if batches.len() > 1 { Self::PATIENCE_WITH_A_GROUP } else { Duration::MAX };
         let filled = timeout(limit, self.fill(session, batches)).await;
@@ -218,6 +230,9 @@ impl Transactions<'_> {
     }
 
     async fn fill(self, session: &mut ClientSession, batches: &[&Batch]) -> Result<Vec<Decided>, Stopped> {
+        for batch in batches.iter().filter(|batch| batch.holds) {
+            Counter::hold(&self.deployment.db, session, &batch.client).await?;
+        }
         let asked: Vec<_> = batches.iter().map(|batch| batch.asked(self.history(batch))).collect();
         let at_a_glance = batches.iter().all(|batch| batch.look == Look::AtAGlance);
         let asking = if at_a_glance && !self.deployment.is_router { Asking::Together } else { Asking::Apart };
@@ -279,7 +294,7 @@ impl Transactions<'_> {
                 return Ok(decision);
             }
         }
-        complete(&self.deployment.db, Some(session), batch.asked(self.history(batch)), loaded).await?;
+        complete(&self.deployment.db, Some(session), Asked::plainly(&batch.client, &batch.reads), loaded).await?;
         Ok(batch.plan(&loaded.snapshot)?)
     }
 }
