@@ -255,6 +255,8 @@ fn unquote(value: &str) -> Option<String> {
 mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
 
+    use futures_util::future::join;
+
     use super::super::encoding::Coding;
     use super::*;
     use crate::batch::Batch;
@@ -283,9 +285,8 @@ mod tests {
         let (replays, slot) = (Arc::new(Replays::new(1 << 20)), slot());
         let leads = lead(&replays, &slot).await;
         let (early, late) = (wait(&replays, &slot).await, wait(&replays, &slot).await);
-        let early = tokio::spawn(early.over());
-        leads.done(Err(Unshared::Error(ApiError::Overloaded))).await;
-        for heard in [early.await.unwrap(), late.over().await] {
+        let (early, ()) = join(early.over(), leads.done(Err(Unshared::Error(ApiError::Overloaded)))).await;
+        for heard in [early, late.over().await] {
             assert!(matches!(heard, Some(Err(Unshared::Error(ApiError::Overloaded)))));
         }
         lead(&replays, &slot).await;
@@ -296,17 +297,14 @@ mod tests {
         let (replays, slot) = (Arc::new(Replays::new(1 << 20)), slot());
         let leads = lead(&replays, &slot).await;
         let waiting = wait(&replays, &slot).await;
-        let heard = tokio::spawn({
-            let (replays, slot) = (Arc::clone(&replays), slot.clone());
-            async move {
-                let heard = waiting.over().await;
-                // At once, and not after waiting for nobody again.
-                drop(lead(&replays, &slot).await);
-                heard
-            }
-        });
-        drop(leads);
-        assert!(heard.await.unwrap().is_none());
+        let hears = async {
+            let heard = waiting.over().await;
+            // At once, and not after waiting for nobody again.
+            drop(lead(&replays, &slot).await);
+            heard
+        };
+        let (heard, ()) = join(hears, async { drop(leads) }).await;
+        assert!(heard.is_none());
         assert!(replays.in_flight().is_empty());
     }
 
