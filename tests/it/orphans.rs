@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::TryStreamExt;
+use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 
@@ -17,9 +17,10 @@ const DEVICES: usize = 8;
 #[test]
 fn a_server_that_was_killed_in_a_transaction_takes_the_retry_when_it_is_back() {
     let mongod = Mongod::start(Topology::ReplicaSet);
-    let mut server = Server::start(&Setup::at(&mongod));
+    let setup = Setup::at(&mongod);
+    let mut server = Server::start(&setup);
     let shop = Phone::new(&server).client;
-    let sent = caught_in_transactions(&mongod, &server, &[&shop], 1, || server.kill())[0];
+    let sent = caught_in_transactions(&mongod, &server, &setup, &[&shop], || server.kill())[0];
     server.restart();
     let phone = Phone::of(&server, &shop);
     retry(&phone, sent - 1);
@@ -34,7 +35,7 @@ fn another_server_takes_a_storm_of_retries_of_what_a_dead_one_left() {
     let setup = Setup::at(&mongod).env("LOG", "info,viveka_sync::store=debug");
     let (dead, alive) = (Server::start(&setup), Server::start(&setup));
     let shops: [_; 4] = std::array::from_fn(|_| Phone::new(&dead).client);
-    let sent = caught_in_transactions(&mongod, &dead, &shops.each_ref().map(String::as_str), 1, || dead.kill());
+    let sent = caught_in_transactions(&mongod, &dead, &setup, &shops.each_ref().map(String::as_str), || dead.kill());
 
     let retried = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -73,7 +74,7 @@ fn a_transaction_of_a_server_that_only_sleeps_can_be_ended() {
     let (sleeper, awake) = (Server::start(&setup), Server::start(&setup));
     let shop = Phone::new(&sleeper).client;
     let phone = Phone::of(&awake, &shop);
-    let sent = caught_in_transactions(&mongod, &sleeper, &[&shop], 1, || {
+    let sent = caught_in_transactions(&mongod, &sleeper, &setup, &[&shop], || {
         let mine = json!({"item": {"create": [{"name": "mine", "price": 1}]}});
         let (answer, took) = timed(|| phone.sync_with_key(&mine, "mine"));
         answer.expect_ok();
@@ -85,13 +86,13 @@ fn a_transaction_of_a_server_that_only_sleeps_can_be_ended() {
     audit(&Phone::of(&sleeper, &shop), sent);
 }
 
-/// Sends batches of shops until the server, stopped at any moment, has left so many transactions open; then does
-/// what `then` says, which must kill or resume it. Gives how many batches each shop sent, answered or not.
+/// Sends batches of shops until the server, stopped at any moment, has left a transaction open that holds a shop; then
+/// does what `then` says, which must kill or resume it. Gives how many batches each shop sent, answered or not.
 fn caught_in_transactions(
     mongod: &Mongod,
     server: &Server,
+    setup: &Setup,
     shops: &[&str],
-    least: usize,
     then: impl FnOnce(),
 ) -> Vec<usize> {
     let caught = AtomicBool::new(false);
@@ -100,7 +101,8 @@ fn caught_in_transactions(
         let raised = Raised(&caught);
         eventually("a server stopped in its transactions", Duration::from_secs(60), || {
             server.pause();
-            if open_transactions(mongod) >= least {
+            // Twice, for the first look may come before a commit that was sent already.
+            if (0..2).all(|_| held(mongod, setup, shops) >= 1) {
                 return Some(());
             }
             server.resume();
@@ -133,15 +135,21 @@ fn send_until(server: &Server, shop: &str, stop: &AtomicBool) -> usize {
     sent
 }
 
-/// Transactions of the program in which no command runs.
-fn open_transactions(mongod: &Mongod) -> usize {
-    let waits = doc! {"type": "idleSession", "appName": "viveka-sync", "transaction": {"$exists": true}};
-    // One that has only read holds nobody up.
-    let has_written = doc! {"locks.Global": "w"};
-    let pipeline = [doc! {"$currentOp": {"idleSessions": true}}, doc! {"$match": waits}, doc! {"$match": has_written}];
+/// How many of the shops cannot be written, because an open transaction has.
+fn held(mongod: &Mongod, setup: &Setup, shops: &[&str]) -> usize {
     block_on(async {
-        let admin = database(mongod, "admin").await;
-        admin.aggregate(pipeline).await.unwrap().try_collect::<Vec<Document>>().await.unwrap().len()
+        let db = database(mongod, setup.database_name()).await;
+        let clients = db.collection::<Document>("syncclients");
+        let mut session = db.client().start_session().await.unwrap();
+        let mut held = 0;
+        for shop in shops {
+            session.start_transaction().await.unwrap();
+            let counter = doc! {"_id": ObjectId::parse_str(shop).unwrap()};
+            let probe = clients.update_one(counter, doc! {"$set": {"probe": true}}).session(&mut session).await;
+            held += usize::from(probe.is_err());
+            session.abort_transaction().await.unwrap();
+        }
+        held
     })
 }
 

@@ -37,7 +37,7 @@ impl Counter {
     pub fn of(record: &RawDocument) -> Self {
         Self {
             revision: Revision(whole(record, "revision").unwrap_or_default()),
-            next_invoice: whole(record, "nextInvoice").unwrap_or(1).max(1),
+            next_invoice: whole(record, "nextInvoice").unwrap_or(1),
             lineage: lineage(record).unwrap_or_default(),
             importing: record.get(IMPORTING).is_ok_and(|marker| marker.is_some()),
         }
@@ -69,6 +69,11 @@ impl Counter {
             return Err(StoreError::Unavailable("the client is being imported".to_owned()));
         }
         Ok(self)
+    }
+
+    /// The first number that its next invoice may have. There is none below 1, whatever was written here.
+    pub fn next_number(&self) -> i64 {
+        self.next_invoice.max(1)
     }
 
     /// Where the client's books stand.
@@ -180,6 +185,6 @@ mod tests {
         assert_eq!(of(rawdoc! { "revision": 5, "nextInvoice": 10.0 }), counter(5, 10));
         assert_eq!(of(rawdoc! { "revision": 1_i64 }), counter(1, 1));
         assert_eq!(of(rawdoc! {}), Counter::default(), "a new client");
-        assert_eq!(of(rawdoc! { "revision": 1_i64, "nextInvoice": 0 }), counter(1, 1));
+        assert_eq!(of(rawdoc! { "nextInvoice": 0 }).next_number(), 1);
     }
 }

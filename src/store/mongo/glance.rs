@@ -317,7 +317,7 @@ impl<'a> Member<'a> {
     }
 
     fn search(&self) -> NumberSearch {
-        let next_invoice = self.counter.as_ref().map_or(self.asked.likely_next_invoice, |counter| counter.next_invoice);
+        let next_invoice = self.counter.as_ref().map_or(self.asked.likely_next_invoice, Counter::next_number);
         NumberSearch::new(next_invoice, self.asked.reads.free_numbers)
     }
 
@@ -329,7 +329,7 @@ impl<'a> Member<'a> {
 
     fn into_loaded(self) -> Loaded {
         let counter = self.counter.unwrap_or_default();
-        let Counter { revision, next_invoice, .. } = counter;
+        let (revision, next_invoice) = (counter.revision, counter.next_number());
         Loaded { counter, snapshot: Snapshot { revision, next_invoice, ..self.loaded.snapshot }, ..self.loaded }
     }
 }
