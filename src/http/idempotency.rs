@@ -254,7 +254,6 @@ fn unquote(value: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
-
     use futures_util::future::join;
 
     use super::super::encoding::Coding;

@@ -10,7 +10,7 @@ use super::connection::Deployment;
 use super::counter::Counter;
 use super::error::{DOCUMENT_VALIDATION_FAILURE, DUPLICATE_KEY, Failure, Stopped};
 use super::executed::{Executed, Left};
-use super::write::{Refused, insert, update};
+use super::write::{Refused, Written, insert, update};
 use super::{CLIENTS, RECEIPTS};
 use crate::failpoint::{self, Point};
 use crate::model::{ClientId, Lineage};
@@ -53,11 +53,10 @@ impl Decided {
 
     /// The number from which on the client's next invoice has one, once that is committed.
     pub fn next_invoice(&self) -> i64 {
-        let given = match &self.fate {
-            Fate::Write(ready) => ready.plan.next_invoice,
-            Fate::Tell(_) => None,
-        };
-        given.unwrap_or(self.before.next_invoice)
+        match &self.fate {
+            Fate::Write(ready) => self.before.next_invoice_after(&ready.plan),
+            Fate::Tell(_) => self.before.next_invoice,
+        }
     }
 
     /// What came of it, once that is committed.
@@ -81,9 +80,9 @@ pub(super) async fn apply(
     let db = &deployment.db;
     let Writes { counters, receipts, records } = Writes::of(deployment, decided)?;
     // First of all, so that two batches of one client meet here and nowhere else.
-    count(db, session, &counters).await?;
+    counters.made(&update(db, Some(&mut *session), CLIENTS, &counters.list).await?, CLIENTS)?;
     // Before the records, for they tell whether a batch was applied before.
-    remember(db, session, &receipts).await?;
+    receipts.made(&insert(db, session, RECEIPTS, &receipts.list).await?, RECEIPTS)?;
     for (collection, RecordWrites { inserts, sets }) in records {
         make(db, session, collection, &inserts, decided).await?;
         set(db, session, collection, &sets).await?;
@@ -124,6 +123,16 @@ impl Statements {
     /// The batch of a statement that was refused.
     fn member(&self, refused: &Refused) -> Option<usize> {
         self.members.get(refused.statement).copied()
+    }
+
+    /// Makes sure that all were written. What is there already another server has made meanwhile, and the next attempt
+    /// finds it.
+    fn made(&self, written: &Written, collection: &str) -> Result<(), Stopped> {
+        match written.refused.first() {
+            None => Ok(()),
+            Some(refused) if refused.code == DUPLICATE_KEY => Err(self.stopped(refused, Failure::Overtaken)),
+            Some(refused) => Err(self.stopped(refused, refused.unexpected(collection))),
+        }
     }
 
     fn stopped(&self, refused: &Refused, failure: impl Into<Failure>) -> Stopped {
@@ -183,24 +192,6 @@ fn receipt_record(client: &ClientId, receipt: &StoredReceipt) -> Result<RawDocum
     }
     record.add_client(client);
     Ok(record)
-}
-
-async fn count(db: &Database, session: &mut ClientSession, counters: &Statements) -> Result<(), Stopped> {
-    match update(db, Some(session), CLIENTS, &counters.list).await?.refused.first() {
-        None => Ok(()),
-        // Another server has served the new client meanwhile.
-        Some(refused) if refused.code == DUPLICATE_KEY => Err(counters.stopped(refused, Failure::Overtaken)),
-        Some(refused) => Err(counters.stopped(refused, refused.unexpected(CLIENTS))),
-    }
-}
-
-async fn remember(db: &Database, session: &mut ClientSession, receipts: &Statements) -> Result<(), Stopped> {
-    match insert(db, session, RECEIPTS, &receipts.list).await?.refused.first() {
-        None => Ok(()),
-        // The next attempt finds the receipt that is there already.
-        Some(refused) if refused.code == DUPLICATE_KEY => Err(receipts.stopped(refused, Failure::Overtaken)),
-        Some(refused) => Err(receipts.stopped(refused, refused.unexpected(RECEIPTS))),
-    }
 }
 
 async fn make(

@@ -76,6 +76,11 @@ impl Counter {
         self.next_invoice.max(1)
     }
 
+    /// What the document says of the next invoice once the plan is committed.
+    pub fn next_invoice_after(&self, plan: &Plan) -> i64 {
+        plan.next_invoice.unwrap_or(self.next_invoice)
+    }
+
     /// Where the client's books stand.
     pub fn position(&self) -> Position {
         self.lineage.at(self.revision)

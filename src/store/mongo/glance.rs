@@ -63,7 +63,7 @@ struct Member<'a> {
     counter: Option<Counter>,
     /// `None` until its local ids are known.
     named: Option<Named>,
-    /// The numbers of invoices that were asked for.
+    /// The numbers of invoices that were asked for last.
     numbers: Vec<String>,
     loaded: Loaded,
 }
@@ -172,29 +172,20 @@ impl<'a> Group<'a> {
         loop {
             let mut question = Question { kind: Kind::Numbers, clients: Vec::new(), names: Vec::new() };
             for (member, search) in self.members.iter_mut().zip(&mut searches) {
-                while let Some(window) = search.window() {
-                    if !member.knows(&window) {
-                        if question.names.len() >= MOST_NAMES {
-                            // With the next command.
-                            break;
-                        }
-                        question.clients.push(member.asked.client.object_id());
-                        question.names.extend(window.into_iter().map(Bson::String));
-                        break;
-                    }
-                    search.found(member.loaded.snapshot.taken_numbers.drain());
+                if question.names.len() >= MOST_NAMES {
+                    // The others with the next command.
+                    break;
+                }
+                if let Some(numbers) = member.search_on(search) {
+                    question.clients.push(member.asked.client.object_id());
+                    question.names.extend(numbers.iter().cloned().map(Bson::String));
+                    member.numbers = numbers;
                 }
             }
             if question.clients.is_empty() {
                 break;
             }
-            let asked = question.clients.clone();
             ask(db, session.as_deref_mut(), &[question], |kind, record| self.take(Found::Named(kind, record))).await?;
-            for (member, search) in self.members.iter_mut().zip(&mut searches) {
-                if asked.contains(&member.asked.client.object_id()) {
-                    search.found(member.loaded.snapshot.taken_numbers.drain());
-                }
-            }
         }
         for (member, search) in self.members.iter_mut().zip(searches) {
             member.loaded.snapshot.taken_numbers = search.into_taken();
@@ -319,6 +310,17 @@ impl<'a> Member<'a> {
     fn search(&self) -> NumberSearch {
         let next_invoice = self.counter.as_ref().map_or(self.asked.likely_next_invoice, Counter::next_number);
         NumberSearch::new(next_invoice, self.asked.reads.free_numbers)
+    }
+
+    /// Searches as far as is known. Gives the next numbers that have to be asked for; `None` once enough are free.
+    fn search_on(&mut self, search: &mut NumberSearch) -> Option<Vec<String>> {
+        loop {
+            let numbers = search.window()?;
+            if !self.knows(&numbers) {
+                return Some(numbers);
+            }
+            search.found(self.loaded.snapshot.taken_numbers.drain());
+        }
     }
 
     /// Whether it is known which of these numbers are taken: all of a client of whom everything was read, or those that

@@ -68,7 +68,7 @@ pub(super) async fn execute(
             remove(db, &intent).await;
             return match applied {
                 Applied::Whole => {
-                    let next_invoice = plan.next_invoice.unwrap_or(counter.next_invoice);
+                    let next_invoice = counter.next_invoice_after(&plan);
                     let executed = Executed::wrote(*plan, counter, begun, Left::Records(records));
                     history.saw(Seen { position: executed.outcome.after.moment.position, next_invoice });
                     Ok(executed)
