@@ -8,7 +8,7 @@ use serde_json::json;
 use super::directory::{ClientSummary, Directory, Manifest, sums};
 use super::encoding::Encoding;
 use super::{Totals, digests_table, progress};
-use crate::cli::output::{print, print_json};
+use crate::cli::output::{counted, print, print_json};
 use crate::cli::store_settings::{self, StoreSettings};
 use crate::cli::{CliError, Exit};
 use crate::model::ClientId;
@@ -207,9 +207,9 @@ fn report(arguments: &Arguments, archive: &Directory, exported: &Exported) {
         [one] => digests_table(&one.collections),
         _ => totals.table(),
     };
-    let (clients, records) = (summaries.len(), totals.records());
+    let (clients, records) = (counted(summaries.len() as u64, "client"), counted(totals.records(), "record"));
     let place = arguments.directory.display();
-    let mut text = format!("{table}\n{clients} clients, {records} records, read back from {place}\n");
+    let mut text = format!("{table}\n{clients}, {records}, read back from {place}\n");
     text.extend(left_out.iter().map(|(_, why)| format!("LEFT OUT: {why}\n")));
     print(&text);
 }

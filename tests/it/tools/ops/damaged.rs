@@ -130,7 +130,7 @@ fn a_shop_with_a_record_that_cannot_be_read_is_left_out_of_an_export() {
     for _ in 0..2 {
         let said = two.export(&[]).expect_findings();
         let told = format!("LEFT OUT: client {}: the record {id} of items cannot be", two.damaged);
-        assert!(said.contains(&told) && said.contains("1 clients, 1 records, read back"), "{said}");
+        assert!(said.contains(&told) && said.contains("1 client, 1 record, read back"), "{said}");
     }
     let verified = run(program(&["import", "--verify", "--json", two.path()], &[])).expect_json();
     assert_eq!(verified["unknown"], json!([]));
