@@ -92,7 +92,7 @@ pub struct Config {
           num_args = 0..=1, require_equals = true, value_parser = BoolishValueParser::new())]
     pub sole_writer: bool,
 
-    /// Bytes of datasets that are kept in memory, with the embedded engine or SOLE_WRITER; 0 keeps none
+    /// Bytes of datasets that are kept in memory; 0 keeps none
     #[arg(long, env = "DATASET_CACHE_BYTES", default_value_t = 64 << 20)]
     pub dataset_cache_bytes: usize,
 
@@ -169,10 +169,9 @@ impl Config {
             .collect()
     }
 
-    /// How much memory datasets may take. None are kept where others may write too.
+    /// How much memory datasets may take.
     pub fn dataset_memory(&self) -> DatasetMemory {
-        let keeps = self.mongo_url().is_none() || self.sole_writer;
-        DatasetMemory { cache: if keeps { self.dataset_cache_bytes } else { 0 }, stream_above: self.stream_above_bytes }
+        DatasetMemory { cache: self.dataset_cache_bytes, stream_above: self.stream_above_bytes }
     }
 
     /// Checks what one setting alone cannot tell.

@@ -54,6 +54,11 @@ impl Leaf {
         }
     }
 
+    /// The ids of its records; zeros for those of another kind than ours.
+    pub fn ids(&self) -> impl Iterator<Item = ObjectId> {
+        self.records.iter().map(|place| place.id)
+    }
+
     fn each(&self) -> impl Iterator<Item = (&Place, &[u8])> {
         let starts = std::iter::once(0).chain(self.records.iter().map(|place| place.end as usize));
         self.records.iter().zip(starts).map(|(place, start)| (place, &self.json[start..place.end as usize]))

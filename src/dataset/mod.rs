@@ -63,6 +63,17 @@ impl Dataset {
         Self { lists: self.lists.each_ref().map(|list| Arc::new(list.iter().filter_map(changed).collect())) }
     }
 
+    /// Whether the records of each collection come in the order that [`Dataset::with`] relies upon: those with ids of
+    /// another kind first, then those with ours, each once.
+    pub fn is_in_order(&self) -> bool {
+        let other = ObjectId::from_bytes([0; 12]);
+        self.lists.iter().all(|list| {
+            let mut ids = list.iter().flat_map(Leaf::ids).skip_while(|id| *id == other);
+            let mut last = other;
+            ids.all(|id| std::mem::replace(&mut last, id) < id)
+        })
+    }
+
     /// What it takes in memory, in bytes.
     pub fn bytes(&self) -> usize {
         self.leaves().map(Leaf::bytes).sum()
@@ -131,6 +142,24 @@ mod tests {
         let json: Vec<u8> = dataset.pieces().flatten().collect();
         assert_eq!(json.len(), dataset.json_length());
         json
+    }
+
+    #[test]
+    fn ids_of_another_kind_come_first_and_ours_once_each_in_their_order() {
+        let in_order = |ids: &[Option<u8>]| {
+            let mut dataset = Dataset::default();
+            for id in ids {
+                let mut encoder = Encoder::new(Collection::Items);
+                let other = || bson::rawdoc! { "_id": "made elsewhere" }.into_bytes();
+                encoder.push(&id.map_or_else(other, |id| record(id, 1, "x"))).unwrap();
+                encoder.finish().into_iter().for_each(|leaf| dataset.push(Collection::Items, leaf));
+            }
+            dataset.is_in_order()
+        };
+        assert!(in_order(&[]) && in_order(&[None, None, Some(1), Some(2), Some(9)]));
+        for wrong in [&[Some(2), Some(1)][..], &[Some(1), Some(1)], &[Some(1), None], &[None, Some(1), None, Some(2)]] {
+            assert!(!in_order(wrong), "{wrong:?}");
+        }
     }
 
     #[test]

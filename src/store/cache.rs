@@ -1,8 +1,8 @@
 //! Datasets that were read, brought up to date by the commits after them.
 //!
-//! Only for stores in which nobody else writes: there a dataset at a position and the records of the commit
-//! that follows it are the dataset at the next position. Whoever takes one says which position it must have
-//! reached, so what is here can be absent or old, and never wrong.
+//! Where nobody else writes, a dataset at a position and the records of the commit that follows it are the dataset
+//! at the next position. Whoever takes one says which position it must have reached, so what is here can be absent or
+//! old, and never wrong. Where others write too, [`Times`] say for what it must be known that they have not.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -28,6 +28,16 @@ pub(super) struct Known {
     pub position: Position,
     pub lineage: Arc<Lineage>,
     pub dataset: Dataset,
+    pub times: Times,
+}
+
+/// When a dataset came about, in the database's own time; 0 where it has none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Times {
+    /// When it was read, at the earliest. Everything that anybody had written until then is in it.
+    pub read: u64,
+    /// When the last commit that is in it was made. It may be shown only if nobody else wrote between the reading and that.
+    pub committed: u64,
 }
 
 /// What one commit did to a client's books.
@@ -37,6 +47,8 @@ pub(super) struct Commit {
     pub after: Position,
     pub lineage: Arc<Lineage>,
     pub records: Records,
+    /// When it was made, in the database's own time; 0 where it has none.
+    pub time: u64,
 }
 
 #[derive(Debug)]
@@ -60,13 +72,13 @@ impl DatasetCache {
     /// Keeps what was read, unless something as new is kept already. `epoch` is that of the store when the reading
     /// began.
     pub fn keep(&self, epoch: u64, client: ClientId, known: Known) {
-        let position = known.position;
+        let (position, read) = (known.position, known.times.read);
         let cached = Cached::new(known);
-        if cached.bytes > self.largest {
+        if cached.bytes > self.largest || !cached.known.dataset.is_in_order() {
             return;
         }
         self.clients.entry((epoch, client)).and_compute_with(|entry| match entry {
-            Some(entry) if lock(entry.value()).has_passed(position) => Op::Nop,
+            Some(entry) if lock(entry.value()).is_as_new(position, read) => Op::Nop,
             _ => Op::Put(Arc::new(Mutex::new(cached))),
         });
     }
@@ -87,22 +99,27 @@ impl DatasetCache {
 
     /// The client's dataset in this very state.
     pub fn at(&self, epoch: u64, client: ClientId, position: Position) -> Option<Known> {
-        found(self.known(epoch, client).filter(|known| known.position == position))
+        self.known(epoch, client).filter(|known| known.position == position)
     }
 
     /// The client's dataset in this state or in a later one of the same history.
     pub fn reached(&self, epoch: u64, client: ClientId, position: Position) -> Option<Known> {
-        found(self.known(epoch, client).filter(|known| known.lineage.holds(position, known.position.revision)))
+        self.known(epoch, client).filter(|known| known.lineage.holds(position, known.position.revision))
     }
 
-    /// Whether something is kept of a client.
-    pub fn knows(&self, epoch: u64, client: ClientId) -> bool {
-        self.clients.contains_key(&(epoch, client))
+    /// Whether something is kept of a client that was read at this time or later.
+    pub fn knows(&self, epoch: u64, client: ClientId, read: u64) -> bool {
+        self.clients.get(&(epoch, client)).is_some_and(|cached| lock(&cached).known.times.read >= read)
     }
 
     /// Keeps nothing of a client any more.
     pub fn forget(&self, epoch: u64, client: ClientId) {
         self.clients.invalidate(&(epoch, client));
+    }
+
+    /// Takes note that a dataset had not to be read.
+    pub fn hit(&self) {
+        metrics::LOOKUPS.count((CacheName::Dataset, Lookup::Hit));
     }
 
     /// Takes note that a dataset had to be read.
@@ -172,10 +189,12 @@ impl Cached {
         Self { known, commits: Vec::new(), bytes }
     }
 
-    /// Whether it is, or will be when it has caught up, in this state or in a later one of the same history.
-    fn has_passed(&self, position: Position) -> bool {
+    /// Whether it is, or will be when it has caught up, in this state or in a later one of the same history. What was
+    /// read of the same state at a later time has what others wrote meanwhile.
+    fn is_as_new(&self, position: Position, read: u64) -> bool {
         let lineage = self.commits.last().map_or(&self.known.lineage, |commit| &commit.lineage);
-        lineage.holds(position, self.newest().revision)
+        let newest = self.newest();
+        lineage.holds(position, newest.revision) && (newest != position || self.known.times.read >= read)
     }
 
     fn newest(&self) -> Position {
@@ -185,9 +204,10 @@ impl Cached {
     fn catch_up(&mut self) -> Result<(), Malformed> {
         let Some(last) = self.commits.last() else { return Ok(()) };
         let (position, lineage) = (last.after, Arc::clone(&last.lineage));
+        let times = Times { committed: last.time, ..self.known.times };
         let records: Records = self.commits.drain(..).flat_map(|commit| commit.records).collect();
         let dataset = self.known.dataset.with(&records)?;
-        *self = Self::new(Known { position, lineage, dataset });
+        *self = Self::new(Known { position, lineage, dataset, times });
         Ok(())
     }
 }
@@ -196,10 +216,6 @@ impl Commit {
     fn bytes(&self) -> usize {
         self.records.iter().map(|record| record.1.len() + size_of_val(&record)).sum()
     }
-}
-
-fn found(known: Option<Known>) -> Option<Known> {
-    known.inspect(|_| metrics::LOOKUPS.count((CacheName::Dataset, Lookup::Hit)))
 }
 
 fn lock(cached: &Mutex<Cached>) -> std::sync::MutexGuard<'_, Cached> {

@@ -24,6 +24,7 @@ mod openapi;
 mod orphans;
 #[cfg(feature = "otel")]
 mod otel;
+mod others;
 mod outage;
 mod overload;
 mod properties;

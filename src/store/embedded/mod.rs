@@ -19,7 +19,7 @@ use bson::{Document, RawDocumentBuf};
 use redb::{Database, ReadTransaction, ReadableDatabase};
 
 use super::archive::Part;
-use super::cache::{DatasetCache, Known};
+use super::cache::{DatasetCache, Known, Times};
 use super::gather::Gathered;
 use super::pull::{Reading, most_changed};
 use super::{
@@ -130,6 +130,7 @@ impl Store for EmbeddedStore {
             return Ok(Pull::nothing(self.id, *client, moment, true));
         }
         if let Some(known) = moment.and_then(|moment| self.cache.reached(EPOCH, *client, moment.position)) {
+            self.cache.hit();
             return Ok(known.pull(self.id, *client, wanted));
         }
         let reader = Reader {
@@ -175,6 +176,7 @@ impl Reader {
         let (revision, lineage) = tables::state(&transaction, &self.client)?;
         let position = lineage.at(revision);
         if let Some(known) = self.cache.at(EPOCH, self.client, position) {
+            self.cache.hit();
             return Ok(known.pull(self.id, self.client, wanted));
         }
         let moment = Moment { position, time: 0 };
@@ -198,7 +200,8 @@ impl Reader {
     fn all(&self, transaction: &ReadTransaction, position: Position, lineage: Lineage) -> Result<Data, StoreError> {
         let all = scan::all(transaction, &self.client, self.most_held)?;
         if let Gathered::Whole(dataset) = &all {
-            let known = Known { position, lineage: Arc::new(lineage), dataset: dataset.clone() };
+            let (lineage, dataset, times) = (Arc::new(lineage), dataset.clone(), Times::default());
+            let known = Known { position, lineage, dataset, times };
             self.cache.keep(EPOCH, self.client, known);
         }
         Ok(all.into_data())

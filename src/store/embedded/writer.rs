@@ -306,7 +306,7 @@ fn write(
     }
     let (after, lineage) = advance(client, &entry, history, known, tables)?;
     let (receipt, records) = entry.into_parts();
-    let commit = Commit { before, after, lineage: Arc::new(lineage), records };
+    let commit = Commit { before, after, lineage: Arc::new(lineage), records, time: 0 };
     Ok((Outcome { receipt, replayed: false, after: moment(after).into() }, Some(commit)))
 }
 

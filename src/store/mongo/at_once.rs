@@ -187,7 +187,8 @@ fn dataset(document: &RawDocument, extent: Extent) -> Option<Dataset> {
             })?,
         }
     }
-    dataset.with(&changed).ok()
+    // What other programs made the record of several clients may come at any place.
+    dataset.with(&changed).ok().filter(Dataset::is_in_order)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::dataset::At;
 use crate::dataset::{Dataset, Records};
 use crate::model::Lineage;
 use crate::plan::{Plan, Receipt};
-use crate::store::cache::{Commit, Known};
+use crate::store::cache::{Commit, Known, Times};
 use crate::store::pull::ReadOnTheWay;
 use crate::store::{After, Moment, Outcome};
 
@@ -22,10 +22,12 @@ pub(super) struct Executed {
 
 /// What a plan leaves when it is written.
 pub(super) enum Left {
-    /// The records that it changed, if they are to be kept.
+    /// Nothing that is kept.
+    Nothing,
+    /// The records that it changed.
     Records(Records),
-    /// All there is, which is to be shown in the same time of the database.
-    Dataset { epoch: u64, dataset: Dataset },
+    /// All there is, which is to be shown in the same time of the store. It was not read before `since`.
+    Dataset { epoch: u64, dataset: Dataset, since: u64 },
 }
 
 impl Executed {
@@ -44,9 +46,11 @@ impl Executed {
         let (before, after) = (counter.position(), lineage.at(plan.receipt.revision));
         let lineage = Arc::new(lineage);
         let (read, commit) = match left {
-            Left::Records(records) => (None, Some(Commit { before, after, lineage, records })),
-            Left::Dataset { epoch, dataset } => {
-                let known = Known { position: after, lineage, dataset };
+            Left::Nothing => (None, None),
+            Left::Records(records) => (None, Some(Commit { before, after, lineage, records, time: 0 })),
+            Left::Dataset { epoch, dataset, since } => {
+                let times = Times { read: since, committed: 0 };
+                let known = Known { position: after, lineage, dataset, times };
                 (Some(Box::new(ReadOnTheWay { epoch, known })), None)
             }
         };
@@ -56,7 +60,14 @@ impl Executed {
 
     /// With the time at which it was certain.
     pub fn at(mut self, time: Option<Timestamp>) -> Self {
-        self.outcome.after.moment.time = time.map_or(0, |time| At(time).time());
+        let time = time.map_or(0, |time| At(time).time());
+        self.outcome.after.moment.time = time;
+        if let Some(commit) = &mut self.commit {
+            commit.time = time;
+        }
+        if let Some(read) = &mut self.outcome.after.read {
+            read.known.times.committed = time;
+        }
         self
     }
 }

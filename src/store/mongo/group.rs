@@ -18,12 +18,11 @@ use super::backoff::Backoff;
 use super::connection::Deployment;
 use super::executed::Executed;
 use super::histories::Histories;
-use super::load::Keep;
+use super::kept::Kept;
 use super::orphans::Orphans;
 use super::transaction::{Batch, Shared, Transactions};
 use super::{WORK_DEADLINE, late};
 use crate::model::ClientId;
-use crate::store::cache::DatasetCache;
 use crate::store::client_queue::Turn;
 use crate::store::{ExecuteError, Outcome, StoreError};
 
@@ -32,8 +31,7 @@ use crate::store::{ExecuteError, Outcome, StoreError};
 pub(super) struct GroupCommit {
     orphans: Arc<Orphans>,
     histories: Arc<Histories>,
-    /// `None` where others write too.
-    cache: Option<Arc<DatasetCache>>,
+    kept: Arc<Kept>,
     most_shown: usize,
     runtime: Handle,
     strays: Semaphore,
@@ -81,14 +79,9 @@ impl GroupCommit {
 
     /// Call it on the main runtime, which groups are committed on. Of a dataset that is to be shown so many bytes are read
     /// beside a plan at most.
-    pub fn new(
-        orphans: Arc<Orphans>,
-        histories: Arc<Histories>,
-        cache: Option<Arc<DatasetCache>>,
-        most_shown: usize,
-    ) -> Self {
+    pub fn new(orphans: Arc<Orphans>, histories: Arc<Histories>, kept: Arc<Kept>, most_shown: usize) -> Self {
         let strays = Semaphore::new(Self::STRAYS_AT_ONCE);
-        Self { orphans, histories, cache, most_shown, runtime: Handle::current(), strays, waiting: Mutex::default() }
+        Self { orphans, histories, kept, most_shown, runtime: Handle::current(), strays, waiting: Mutex::default() }
     }
 
     /// Whether a batch may share a transaction. On a sharded cluster each client has its shard, and a transaction over
@@ -154,6 +147,7 @@ impl GroupCommit {
                 Some(first) => {
                     group.len() < Self::MOST_BATCHES
                         && records <= Self::MOST_RECORDS
+                        && first.batch.epoch == job.batch.epoch
                         && Arc::ptr_eq(&first.deployment, &job.deployment)
                 }
             };
@@ -219,15 +213,14 @@ impl GroupCommit {
     }
 
     fn transactions<'a>(&'a self, deployment: &'a Deployment) -> Transactions<'a> {
-        let keep = if self.cache.is_some() { Keep::Records } else { Keep::Nothing };
-        let (orphans, histories, most_shown) = (&self.orphans, &self.histories, self.most_shown);
-        Transactions { deployment, orphans, histories, keep, most_shown }
+        let (orphans, histories, kept, most_shown) = (&self.orphans, &self.histories, &self.kept, self.most_shown);
+        Transactions { deployment, orphans, histories, kept, most_shown }
     }
 
     fn answer(&self, caller: Caller, executed: Result<Executed, ExecuteError>) {
         let outcome = executed.map(|Executed { outcome, commit }| {
-            if let (Some(cache), Some(commit)) = (&self.cache, commit) {
-                cache.commit(caller.epoch, caller.client, commit);
+            if let Some(commit) = commit {
+                self.kept.commit(caller.epoch, caller.client, commit);
             }
             outcome
         });

@@ -20,10 +20,13 @@ mod group;
 mod histories;
 mod indexes;
 mod intent;
+mod kept;
 mod load;
+mod oplog;
 mod options;
 mod orphans;
 mod question;
+mod read;
 mod standalone;
 mod together;
 mod topology;
@@ -40,23 +43,17 @@ use tokio::time::timeout;
 pub use archive::{MongoArchive, Pending};
 pub use options::{MongoOptions, check_database_name, check_url, shown_url};
 
-use super::cache::{DatasetCache, Known};
 use super::client_queue::{ClientQueue, Gate};
-use super::gather::Gathered;
-use super::pull::Reading;
 use super::records::{OwnTable, Table};
-use super::{
-    After, Data, ExecuteError, FullReason, Health, Moment, Outcome, Pull, Standing, Store, StoreError, Wanted,
-};
-use crate::model::{ClientId, Cursor, SessionId, StoreId};
+use super::{After, DatasetMemory, ExecuteError, Health, Outcome, Pull, Standing, Store, StoreError, Wanted};
+use crate::model::{ClientId, SessionId};
 use crate::plan::{Planner, ReadSet, Snapshot};
-use at_once::{AtOnce, Extent, Found, LargeClients};
+use at_once::LargeClients;
 use connection::{Connection, Deployment};
-use counter::Counter;
-use dataset::{At, Reader};
 use executed::Executed;
 use group::GroupCommit;
 use histories::Histories;
+use kept::Kept;
 use load::{Beside, Keep};
 use orphans::Orphans;
 use topology::Topology;
@@ -104,26 +101,9 @@ pub struct MongoStore {
     groups: Arc<GroupCommit>,
     alone: Gate,
     histories: Arc<Histories>,
-    /// `None` where others write too.
-    cache: Option<Arc<DatasetCache>>,
-    most_held: usize,
+    kept: Arc<Kept>,
+    memory: DatasetMemory,
     large: LargeClients,
-}
-
-/// What of a client's books was read.
-struct Read {
-    counter: Counter,
-    /// When that was, if the database has a time.
-    at: Option<At>,
-    shown: Shown,
-}
-
-/// Where its records come from.
-enum Shown {
-    /// From the cache.
-    Known(Known),
-    /// From the database, if there were any to read.
-    Read(Reading, Option<Gathered>),
 }
 
 impl MongoStore {
@@ -140,9 +120,9 @@ impl MongoStore {
         let orphans = Arc::<Orphans>::default();
         let memory = options.memory;
         let histories = Arc::new(Histories::new());
-        let cache = options.sole_writer.then(|| Arc::new(DatasetCache::new(memory)));
+        let kept = Arc::new(Kept::new(options.sole_writer, memory));
         let most_shown = at_once::most_bytes(memory.most_held());
-        let groups = GroupCommit::new(Arc::clone(&orphans), Arc::clone(&histories), cache.clone(), most_shown);
+        let groups = GroupCommit::new(Arc::clone(&orphans), Arc::clone(&histories), Arc::clone(&kept), most_shown);
         let connection = Connection::begin(options, Arc::clone(&batches), orphans);
         connection.begun().await?;
         Ok(Self {
@@ -152,8 +132,8 @@ impl MongoStore {
             groups: Arc::new(groups),
             alone: Gate::new(ALONE_AT_ONCE, MOST_WAITING),
             histories,
-            cache,
-            most_held: memory.most_held(),
+            kept,
+            memory,
             large: LargeClients::new(),
         })
     }
@@ -208,9 +188,8 @@ impl MongoStore {
 
     /// What is worth to be read beside a plan: what is shown next, unless it is large or known already.
     fn beside(&self, epoch: u64, client: &ClientId, next: Wanted) -> Beside {
-        let is_known = || self.cache.as_ref().is_some_and(|cache| cache.knows(epoch, *client));
         match next {
-            Wanted::Full(_) if !self.large.contains(client) && !is_known() => Beside::Everything,
+            Wanted::Full(_) if !self.large.contains(client) && !self.kept.knows(epoch, client) => Beside::Everything,
             _ => Beside::Nothing,
         }
     }
@@ -224,186 +203,13 @@ impl MongoStore {
         planner: &dyn Planner,
     ) -> Result<Outcome, ExecuteError> {
         let history = self.histories.of(epoch, *client);
-        let keep = if self.cache.is_some() { Keep::Records } else { Keep::Nothing };
+        let keep = if self.kept.is_used(deployment, epoch) { Keep::Records } else { Keep::Nothing };
         let executed = within(WORK_DEADLINE, standalone::execute(&deployment.db, client, history, keep, planner));
         let Executed { outcome, commit } = executed.await?;
-        if let (Some(cache), Some(commit)) = (&self.cache, commit) {
-            cache.commit(epoch, *client, commit);
+        if let Some(commit) = commit {
+            self.kept.commit(epoch, *client, commit);
         }
         Ok(outcome)
-    }
-
-    async fn dataset_in_turn(
-        &self,
-        client: &ClientId,
-        wanted: Wanted,
-        after: Option<&After>,
-    ) -> Result<Pull, StoreError> {
-        let epoch = self.connection.epoch();
-        if let Some(read) = after.and_then(|after| after.read.as_deref()).filter(|read| read.epoch == epoch) {
-            return self.show(&read.known, epoch, client, wanted);
-        }
-        let after = after.map(|after| after.moment);
-        if let (Wanted::Nothing, Some(moment)) = (wanted, after) {
-            return Ok(Pull::nothing(self.connection.current()?.store, *client, moment, self.cache.is_some()));
-        }
-        if let (Some(cache), Some(after)) = (&self.cache, after)
-            && let Some(known) = cache.reached(epoch, *client, after.position)
-        {
-            return Ok(known.pull(self.connection.current()?.store, *client, wanted));
-        }
-        let lone = self.connection.current()?.topology == Topology::Standalone;
-        // Whichever it is, until all is read or the rest is read as it is sent.
-        let (_turn, _passed) = match lone {
-            true => (Some(self.batches.turn(client.object_id()).await?), None),
-            false => (None, Some(self.datasets.pass().await?)),
-        };
-        let deployment = self.deployment().await?;
-        if lone {
-            standalone::finish_pending(&deployment.db, client.object_id()).await?;
-        }
-        let reader = Reader {
-            db: deployment.db.clone(),
-            client: client.object_id(),
-            lone,
-            routed: deployment.is_router,
-            most_held: self.most_held,
-        };
-        self.read(&reader, epoch, deployment.store, client, wanted, after).await
-    }
-
-    /// Shows what was read beside a plan.
-    fn show(&self, known: &Known, epoch: u64, client: &ClientId, wanted: Wanted) -> Result<Pull, StoreError> {
-        let pull = known.pull(self.connection.current()?.store, *client, wanted);
-        if let Some(cache) = &self.cache {
-            cache.missed();
-            cache.keep(epoch, *client, known.clone());
-        }
-        Ok(Pull { exact: self.cache.is_some(), ..pull })
-    }
-
-    async fn read(
-        &self,
-        reader: &Reader,
-        epoch: u64,
-        store: StoreId,
-        client: &ClientId,
-        wanted: Wanted,
-        after: Option<Moment>,
-    ) -> Result<Pull, StoreError> {
-        let after = after.filter(|after| after.time > 0);
-        let read = match self.read_at_once(reader, store, client, wanted, after).await? {
-            Some(read) => read,
-            None => self.read_side_by_side(reader, epoch, store, client, wanted, after).await?,
-        };
-        let Read { counter, at, shown } = read;
-        let position = counter.position();
-        let (mode, data) = match shown {
-            Shown::Known(known) => return Ok(known.pull(store, *client, wanted)),
-            Shown::Read(reading, gathered) => {
-                if let (Some(cache), Some(_)) = (&self.cache, &gathered) {
-                    cache.missed();
-                }
-                if let (Reading::Full(_), Some(gathered)) = (reading, &gathered) {
-                    self.note(epoch, client, reader, counter, gathered);
-                }
-                (reading.mode(), gathered.map_or(Data::Nothing, Gathered::into_data))
-            }
-        };
-        Ok(Pull {
-            cursor: Cursor { store, client: *client, position },
-            mode,
-            data,
-            moment: Moment { position, time: at.map_or(0, At::time) },
-            exact: self.cache.is_some(),
-        })
-    }
-
-    /// Reads what is likely to be little with one command. Gives nothing if it is not, or not any more.
-    async fn read_at_once(
-        &self,
-        reader: &Reader,
-        store: StoreId,
-        client: &ClientId,
-        wanted: Wanted,
-        after: Option<Moment>,
-    ) -> Result<Option<Read>, StoreError> {
-        let small = !self.large.contains(client);
-        let recent = |cursor: Cursor| after.is_some_and(|after| at_once::is_recent(cursor.position, after.position));
-        let extent = match wanted {
-            _ if reader.lone || reader.routed => return Ok(None),
-            // Perhaps nothing has to be read but the counter.
-            _ if self.cache.is_some() && after.is_none() => return Ok(None),
-            Wanted::Full(_) if small => Extent::Full,
-            Wanted::Since(cursor) if cursor.store == store && (small || recent(cursor)) => {
-                Extent::Since(cursor.position.revision)
-            }
-            _ => return Ok(None),
-        };
-        let AtOnce { counter, at, dataset } =
-            match reader.at_once(after.map(|after| At::of(after.time)), extent).await? {
-                Found::All(read) => *read,
-                Found::Nothing => return Ok(None),
-                Found::TooMuch => {
-                    self.large.note(client);
-                    return Ok(None);
-                }
-            };
-        // A cursor may turn out not to be of this history.
-        let reading = wanted.reading(store, counter.revision, &counter.lineage);
-        let fits =
-            matches!((extent, reading), (Extent::Full, Reading::Full(_)) | (Extent::Since(_), Reading::Since(_)));
-        let shown = Shown::Read(reading, Some(Gathered::Whole(dataset)));
-        Ok(fits.then_some(Read { counter, at: Some(at), shown }))
-    }
-
-    /// Reads what may be much, and what is little in several commands.
-    async fn read_side_by_side(
-        &self,
-        reader: &Reader,
-        epoch: u64,
-        store: StoreId,
-        client: &ClientId,
-        wanted: Wanted,
-        after: Option<Moment>,
-    ) -> Result<Read, StoreError> {
-        let after = after.map(|after| At::of(after.time));
-        let ((counter, at), gathered) = match (wanted, after) {
-            // The time is known, and what to read too.
-            (Wanted::Full(_), Some(at)) if !reader.lone => {
-                let (counter, all) = tokio::try_join!(reader.counter(Some(at)), reader.all(Some(at)))?;
-                (counter, Some(all))
-            }
-            (_, after) => (reader.counter(after).await?, None),
-        };
-        if let Some(known) = self.cache.as_ref().and_then(|cache| cache.at(epoch, *client, counter.position())) {
-            return Ok(Read { counter, at, shown: Shown::Known(known) });
-        }
-        let (mut reading, mut gathered) = (wanted.reading(store, counter.revision, &counter.lineage), gathered);
-        if let Reading::Since(revision) = reading {
-            match reader.changed_since(at, revision).await? {
-                Some(changed) => gathered = Some(Gathered::Whole(changed)),
-                // More has changed than is told one by one.
-                None => reading = Reading::Full(FullReason::CursorExpired),
-            }
-        }
-        if let (Reading::Full(_), None) = (reading, &gathered) {
-            gathered = Some(reader.all(at).await?);
-        }
-        Ok(Read { counter, at, shown: Shown::Read(reading, gathered) })
-    }
-
-    /// Notes what may help the next time: all of a client's records were read.
-    fn note(&self, epoch: u64, client: &ClientId, reader: &Reader, counter: Counter, gathered: &Gathered) {
-        let Gathered::Whole(dataset) = gathered else { return self.large.note(client) };
-        if dataset.bytes() > reader.most_at_once() {
-            self.large.note(client);
-        }
-        if let Some(cache) = &self.cache {
-            let position = counter.position();
-            let known = Known { position, lineage: Arc::new(counter.lineage), dataset: dataset.clone() };
-            cache.keep(epoch, *client, known);
-        }
     }
 
     async fn snapshot_in_turn(&self, client: &ClientId, reads: &ReadSet) -> Result<Snapshot, StoreError> {
@@ -472,7 +278,7 @@ impl Store for MongoStore {
     }
 
     fn measure(&self) {
-        self.cache.iter().for_each(|cache| cache.measure());
+        self.kept.measure();
     }
 }
 

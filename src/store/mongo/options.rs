@@ -23,7 +23,7 @@ pub struct MongoOptions {
     pub receipt_days: u32,
     /// Whether nobody but servers like this one writes to a client's dataset.
     pub sole_writer: bool,
-    /// How much memory datasets may take. None are kept if others write too: the cache is to be 0 then.
+    /// How much memory datasets may take.
     pub memory: DatasetMemory,
 }
 

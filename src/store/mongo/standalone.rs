@@ -22,7 +22,6 @@ use super::intent::{Intent, Step, pending, sweep_parts};
 use super::load::{Asked, Keep, load};
 use super::write::{Refused, journaled, update};
 use super::{CLIENTS, RECEIPTS};
-use crate::dataset::Records;
 use crate::failpoint::{self, Point};
 use crate::model::ClientId;
 use crate::plan::{Decision, Plan, Planner, ReadSet, Receipt, Reject, Snapshot};
@@ -54,12 +53,12 @@ pub(super) async fn execute(
             return Ok(Executed::nothing(receipt, false, counter));
         }
         let begun = history.begun(counter);
-        let records = match keep {
+        let left = match keep {
             Keep::Records => {
                 let changes = changes(client, &plan)?.into_iter().map(in_name_order);
-                written(&changes.collect::<Result<Vec<_>, _>>()?, &loaded.records)?
+                Left::Records(written(&changes.collect::<Result<Vec<_>, _>>()?, &loaded.records)?)
             }
-            Keep::Nothing => Records::new(),
+            Keep::Nothing => Left::Nothing,
         };
         let mut intent = Intent::new(client, &plan, begun.clone(), &loaded.revisions)?;
         if intent.store(db).await.map_err(StoreError::from)? {
@@ -69,7 +68,7 @@ pub(super) async fn execute(
             return match applied {
                 Applied::Whole => {
                     let next_invoice = counter.next_invoice_after(&plan);
-                    let executed = Executed::wrote(*plan, counter, begun, Left::Records(records));
+                    let executed = Executed::wrote(*plan, counter, begun, left);
                     history.saw(Seen { position: executed.outcome.after.moment.position, next_invoice });
                     Ok(executed)
                 }

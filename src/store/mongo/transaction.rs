@@ -14,10 +14,12 @@ use super::apply::{Decided, Fate, Ready, apply};
 use super::backoff::Backoff;
 use super::connection::Deployment;
 use super::counter::Counter;
+use super::dataset::At;
 use super::error::{Failure, Stopped, WRITE_CONFLICT, code, describe};
 use super::executed::{Executed, Left};
 use super::glance::{Asking, glance};
 use super::histories::{Histories, History, Seen};
+use super::kept::Kept;
 use super::late;
 use super::load::{Asked, Beside, Keep, Loaded, complete, load};
 use super::orphans::Orphans;
@@ -39,7 +41,7 @@ pub(super) struct Transactions<'a> {
     pub deployment: &'a Deployment,
     pub orphans: &'a Orphans,
     pub histories: &'a Histories,
-    pub keep: Keep,
+    pub kept: &'a Kept,
     /// The most that is read of a dataset beside the plan and shown, in bytes.
     pub most_shown: usize,
 }
@@ -65,6 +67,15 @@ enum Look {
     AtAGlance,
     /// All, because the decision on a glance could not be committed, with a find for each kind of record.
     AtEverything,
+}
+
+/// What of an attempt's reads is kept.
+#[derive(Clone, Copy)]
+struct Keeping {
+    keep: Keep,
+    /// A time that nothing which it reads is older than, in this time of the store.
+    since: u64,
+    epoch: u64,
 }
 
 /// What came of a batch in a transaction that it shared.
@@ -205,9 +216,13 @@ impl Transactions<'_> {
                 Counter::load(&self.deployment.db, Some(&mut *session), batch.client.object_id()).await?;
             }
         }
+        let keeping = self.begin_to_keep(batches).await;
+        if keeping.since > 0 {
+            session.advance_operation_time(At::of(keeping.since).0);
+        }
         begin(session).await?;
         let limit = if batches.len() > 1 { Self::PATIENCE_WITH_A_GROUP } else { Duration::MAX };
-        let filled = timeout(limit, self.fill(session, batches)).await;
+        let filled = timeout(limit, self.fill(session, batches, keeping)).await;
         let decided = match filled.unwrap_or_else(|_| Err(late(limit).into())) {
             Ok(decided) => decided,
             Err(stopped) => {
@@ -216,10 +231,11 @@ impl Transactions<'_> {
             }
         };
         commit(session).await?;
+        let time = session.operation_time();
         if decided.iter().any(Decided::writes) {
             failpoint::reached(Point::AfterCommit);
+            self.kept.committed(keeping.epoch, time.map_or(0, |time| At(time).time()));
         }
-        let time = session.operation_time();
         let answers = batches.iter().zip(decided).map(|(batch, decided)| {
             let next_invoice = decided.next_invoice();
             let executed = decided.into_answer()?.at(time);
@@ -229,17 +245,30 @@ impl Transactions<'_> {
         Ok(answers.collect())
     }
 
-    async fn fill(self, session: &mut ClientSession, batches: &[&Batch]) -> Result<Vec<Decided>, Stopped> {
+    async fn begin_to_keep(self, batches: &[&Batch]) -> Keeping {
+        let epoch = batches.first().map_or(0, |batch| batch.epoch);
+        let keep = if self.kept.is_used(self.deployment, epoch) { Keep::Records } else { Keep::Nothing };
+        let shows = batches.iter().any(|batch| batch.beside == Beside::Everything);
+        let since = if shows { self.kept.begin(self.deployment, epoch).await } else { 0 };
+        Keeping { keep, since, epoch }
+    }
+
+    async fn fill(
+        self,
+        session: &mut ClientSession,
+        batches: &[&Batch],
+        keeping: Keeping,
+    ) -> Result<Vec<Decided>, Stopped> {
         for batch in batches.iter().filter(|batch| batch.holds) {
             Counter::hold(&self.deployment.db, session, &batch.client).await?;
         }
         let asked: Vec<_> = batches.iter().map(|batch| batch.asked(self.history(batch))).collect();
         let at_a_glance = batches.iter().all(|batch| batch.look == Look::AtAGlance);
         let asking = if at_a_glance && !self.deployment.is_router { Asking::Together } else { Asking::Apart };
-        let loaded = glance(&self.deployment.db, Some(&mut *session), &asked, self.keep, asking).await?;
+        let loaded = glance(&self.deployment.db, Some(&mut *session), &asked, keeping.keep, asking).await?;
         let mut decided = Vec::with_capacity(batches.len());
         for (member, (batch, loaded)) in batches.iter().zip(loaded).enumerate() {
-            let one = self.decide(session, batch, loaded).await;
+            let one = self.decide(session, batch, loaded, keeping).await;
             decided.push(one.map_err(|failure| Stopped::by(member, failure))?);
         }
         if decided.iter().any(Decided::writes) {
@@ -253,7 +282,13 @@ impl Transactions<'_> {
         self.histories.of(batch.epoch, batch.client)
     }
 
-    async fn decide(self, session: &mut ClientSession, batch: &Batch, loaded: Loaded) -> Result<Decided, Failure> {
+    async fn decide(
+        self,
+        session: &mut ClientSession,
+        batch: &Batch,
+        loaded: Loaded,
+        keeping: Keeping,
+    ) -> Result<Decided, Failure> {
         let mut loaded = loaded.usable()?;
         let decision = self.plan(session, batch, &mut loaded).await?;
         let (client, before) = (batch.client, loaded.counter);
@@ -261,14 +296,15 @@ impl Transactions<'_> {
             Ok(Decision::Commit(plan)) if !plan.is_empty() => {
                 let changes = changes(&client, &plan)?;
                 let whole = loaded.whole.filter(|whole| whole.can_be_shown_with(&changes, self.most_shown));
-                let records = match (self.keep, &whole) {
+                let records = match (keeping.keep, &whole) {
                     (Keep::Nothing, None) => Records::new(),
                     _ => written(&changes, &loaded.records)?,
                 };
-                let epoch = batch.epoch;
+                let (epoch, since) = (batch.epoch, keeping.since);
                 let left = match whole.and_then(|whole| whole.dataset_with(&records)) {
-                    Some(dataset) => Left::Dataset { epoch, dataset },
-                    None => Left::Records(records),
+                    Some(dataset) => Left::Dataset { epoch, dataset, since },
+                    None if keeping.keep == Keep::Records => Left::Records(records),
+                    None => Left::Nothing,
                 };
                 let begun = if plan.writes.is_empty() { None } else { self.history(batch).begun(&before) };
                 Fate::Write(Box::new(Ready { plan, changes, left, begun }))

@@ -171,9 +171,9 @@ fn foreign_changes_and_deletions_break_no_delta() {
     }
 }
 
-/// Nothing says that the cache of a server that shares its database may be used.
+/// Also where there is room to keep datasets.
 #[test]
-fn a_size_of_the_cache_is_no_permission_to_use_it() {
+fn what_others_write_is_shown_at_once() {
     for engine in SHARED {
         let setup = Setup::on(engine).env("DATASET_CACHE_BYTES", (64 << 20).to_string()).env("SOLE_WRITER", "false");
         let server = Server::start_ready(&setup);

@@ -25,9 +25,14 @@ pub enum Topology {
 pub struct Mongod {
     pub(super) child: Child,
     topology: Topology,
+    /// What it was started with, beside what all of them are.
+    arguments: Vec<String>,
     pub(super) port: u16,
     pub(super) dir: TempDir,
 }
+
+/// The password of all users.
+const PASSWORD: &str = "open-sesame";
 
 impl Mongod {
     /// The one of this topology that the tests of this process share; each takes a database of its own in it.
@@ -51,14 +56,50 @@ impl Mongod {
         started
     }
 
+    /// Starts a new, empty replica set that lets nobody in but its users.
+    pub fn start_with_users() -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mut started = Self::start(Topology::ReplicaSet);
+        let root = doc! { "createUser": "root", "pwd": PASSWORD, "roles": ["root"] };
+        started.admin(root).expect("createUser");
+        let key = started.dir.path().join("key");
+        std::fs::write(&key, token::random_hex(32)).expect("a key file");
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("its permissions");
+        started.arguments = vec![format!("--keyFile={}", key.display())];
+        started.restart();
+        started
+    }
+
+    /// Starts a new, empty replica set that makes a checkpoint each second.
+    pub fn start_with_many_checkpoints() -> Self {
+        let mut started = Self::start(Topology::ReplicaSet);
+        started.arguments = vec!["--syncdelay=1".to_owned()];
+        started.restart();
+        started
+    }
+
+    /// Makes a user, who may do what these roles allow.
+    pub fn create_user(&self, name: &str, roles: &[Document]) {
+        let user = doc! { "createUser": name, "pwd": PASSWORD, "roles": roles };
+        block_on(async {
+            let client = mongodb::Client::with_uri_str(self.url_of("root")).await.expect("a valid mongodb:// URL");
+            client.database("admin").run_command(user).await.expect("createUser");
+        });
+    }
+
+    /// The connection string of it for one of its users.
+    pub fn url_of(&self, user: &str) -> String {
+        self.url().replacen("://", &format!("://{user}:{PASSWORD}@"), 1) + "&authSource=admin"
+    }
+
     /// Starts a new, empty one; if it is to be a replica set, it does not know of it yet.
     pub fn start_uninitiated(topology: Topology) -> Self {
         let dir = scratch::fresh_dir("mongod-");
         let (port, child) = eventually("a port for mongod", LAUNCH_DEADLINE, || {
             let port = free_port();
-            launch(topology, port, dir.path()).map(|child| (port, child))
+            launch(topology, port, dir.path(), &[]).map(|child| (port, child))
         });
-        Self { child, topology, port, dir }
+        Self { child, topology, arguments: Vec::new(), port, dir }
     }
 
     /// Makes it a replica set of itself.
@@ -97,8 +138,9 @@ impl Mongod {
         self.topology = topology;
         self.child.terminate();
         self.child.exit(START_DEADLINE).expect("mongod ends");
-        self.child =
-            eventually("mongod's old port", LAUNCH_DEADLINE, || launch(self.topology, self.port, self.dir.path()));
+        self.child = eventually("mongod's old port", LAUNCH_DEADLINE, || {
+            launch(self.topology, self.port, self.dir.path(), &self.arguments)
+        });
     }
 
     /// Ends it with SIGKILL, as a power cut would.
@@ -115,8 +157,9 @@ impl Mongod {
     /// Ends it if it still runs, and starts it again on the same port and data.
     pub(super) fn relaunch(&mut self) {
         self.child.kill();
-        self.child =
-            eventually("mongod's old port", LAUNCH_DEADLINE, || launch(self.topology, self.port, self.dir.path()));
+        self.child = eventually("mongod's old port", LAUNCH_DEADLINE, || {
+            launch(self.topology, self.port, self.dir.path(), &self.arguments)
+        });
     }
 
     /// Waits until it is a primary or, by itself, just up.
@@ -151,8 +194,8 @@ pub fn unique_name(prefix: &str) -> String {
 }
 
 /// Starts the process and waits until it listens; None if another process has taken the port.
-fn launch(topology: Topology, port: u16, dir: &Path) -> Option<Child> {
-    let child = Child::start(mongod_binary(), &arguments(topology, port, dir), &[]);
+fn launch(topology: Topology, port: u16, dir: &Path, more: &[String]) -> Option<Child> {
+    let child = Child::start(mongod_binary(), &arguments(topology, port, dir, more), &[]);
     let exit = eventually("mongod listens", START_DEADLINE, || match child.exit(Duration::ZERO) {
         Some(status) => Some(Some(status)),
         None => std::net::TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(None),
@@ -165,7 +208,7 @@ fn launch(topology: Topology, port: u16, dir: &Path) -> Option<Child> {
 }
 
 /// Small, quiet and reachable from this machine only.
-fn arguments(topology: Topology, port: u16, dir: &Path) -> Vec<String> {
+fn arguments(topology: Topology, port: u16, dir: &Path, more: &[String]) -> Vec<String> {
     let dir = dir.to_str().expect("a temporary path in UTF-8");
     let mut arguments = vec![
         format!("--port={port}"),
@@ -181,6 +224,7 @@ fn arguments(topology: Topology, port: u16, dir: &Path) -> Vec<String> {
     if topology == Topology::ReplicaSet {
         arguments.extend(["--replSet=rs0".into(), "--oplogSize=64".into()]);
     }
+    arguments.extend(more.iter().cloned());
     arguments
 }
 

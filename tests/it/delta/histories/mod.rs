@@ -48,7 +48,7 @@ fn embedded_without_a_cache() {
 
 #[test]
 fn embedded_streaming() {
-    campaign::run("embedded_streaming", &mut World::with(Engine::Embedded, &[STREAMING], 1), 2);
+    campaign::run("embedded_streaming", &mut World::with(Engine::Embedded, &STREAMING, 1), 2);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn replica_set() {
 
 #[test]
 fn replica_set_streaming() {
-    campaign::run("replica_set_streaming", &mut World::with(Engine::ReplicaSet, &[STREAMING], 1), 1);
+    campaign::run("replica_set_streaming", &mut World::with(Engine::ReplicaSet, &STREAMING, 1), 1);
 }
 
 #[test]
@@ -69,6 +69,12 @@ fn replica_set_two_servers() {
 #[test]
 fn replica_set_foreign_writer() {
     campaign::run("replica_set_foreign_writer", &mut World::on(Engine::ReplicaSet).with_a_foreign_writer(), 1);
+}
+
+#[test]
+fn replica_set_two_servers_and_a_foreign_writer() {
+    let mut world = World::with(Engine::ReplicaSet, &[], 2).with_a_foreign_writer();
+    campaign::run("replica_set_two_servers_and_a_foreign_writer", &mut world, 1);
 }
 
 #[test]
@@ -85,7 +91,7 @@ fn sole_writer_two_servers() {
 fn sole_writer_two_servers_with_small_caches() {
     campaign::run(
         "sole_writer_two_servers_with_small_caches",
-        &mut World::with(Engine::SoleWriter, &[("DATASET_CACHE_BYTES", "20000"), STREAMING], 2),
+        &mut World::with(Engine::SoleWriter, &[("DATASET_CACHE_BYTES", "20000"), STREAMING[0]], 2),
         1,
     );
 }
@@ -106,4 +112,4 @@ fn lone_mongod_foreign_writer() {
 }
 
 /// Small enough that most answers of a history are sent while they are read.
-const STREAMING: (&str, &str) = ("STREAM_ABOVE_BYTES", "2000");
+const STREAMING: [(&str, &str); 2] = [("STREAM_ABOVE_BYTES", "2000"), ("DATASET_CACHE_BYTES", "0")];
