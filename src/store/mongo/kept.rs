@@ -58,6 +58,11 @@ impl Kept {
         }
     }
 
+    /// Whether a client's dataset is kept, so that commits have to be told to it.
+    pub fn holds(&self, epoch: u64, client: &ClientId) -> bool {
+        self.cache.knows(epoch, *client, 0)
+    }
+
     /// Whether a client's dataset is kept that may most likely be shown.
     pub fn knows(&self, epoch: u64, client: &ClientId) -> bool {
         let since = match &self.others {

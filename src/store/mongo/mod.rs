@@ -203,7 +203,7 @@ impl MongoStore {
         planner: &dyn Planner,
     ) -> Result<Outcome, ExecuteError> {
         let history = self.histories.of(epoch, *client);
-        let keep = if self.kept.is_used(deployment, epoch) { Keep::Records } else { Keep::Nothing };
+        let keep = if self.kept.holds(epoch, client) { Keep::Records } else { Keep::Nothing };
         let executed = within(WORK_DEADLINE, standalone::execute(&deployment.db, client, history, keep, planner));
         let Executed { outcome, commit } = executed.await?;
         if let Some(commit) = commit {

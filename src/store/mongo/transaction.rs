@@ -247,7 +247,9 @@ impl Transactions<'_> {
 
     async fn begin_to_keep(self, batches: &[&Batch]) -> Keeping {
         let epoch = batches.first().map_or(0, |batch| batch.epoch);
-        let keep = if self.kept.is_used(self.deployment, epoch) { Keep::Records } else { Keep::Nothing };
+        // Of a client whose dataset is kept from now on, what is committed now is a gap, by which it is noticed.
+        let is_kept = batches.iter().any(|batch| self.kept.holds(epoch, &batch.client));
+        let keep = if is_kept { Keep::Records } else { Keep::Nothing };
         let shows = batches.iter().any(|batch| batch.beside == Beside::Everything);
         let since = if shows { self.kept.begin(self.deployment, epoch).await } else { 0 };
         Keeping { keep, since, epoch }
