@@ -168,7 +168,7 @@ impl Request<'_> {
 
     /// Reads what may be much, and what is little in several commands.
     async fn read_side_by_side(&self, reader: &Reader, at: Option<At>) -> Result<Read, StoreError> {
-        let ((counter, at), gathered) = match (self.wanted, at) {
+        let ((counter, at), mut gathered) = match (self.wanted, at) {
             // The time is known, and what to read too.
             (Wanted::Full(_), Some(at)) if !reader.lone => {
                 let (counter, all) = tokio::try_join!(reader.counter(Some(at)), reader.all(Some(at)))?;
@@ -183,8 +183,7 @@ impl Request<'_> {
                 return Ok(Read { counter, at, shown: Shown::Known(known) });
             }
         }
-        let reading = self.wanted.reading(self.deployment.store, counter.revision, &counter.lineage);
-        let (mut reading, mut gathered) = (reading, gathered);
+        let mut reading = self.wanted.reading(self.deployment.store, counter.revision, &counter.lineage);
         if let Reading::Since(revision) = reading {
             match reader.changed_since(at, revision).await? {
                 Some(changed) => gathered = Some(Gathered::Whole(changed)),

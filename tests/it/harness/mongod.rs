@@ -65,16 +65,14 @@ impl Mongod {
         let key = started.dir.path().join("key");
         std::fs::write(&key, token::random_hex(32)).expect("a key file");
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("its permissions");
-        started.arguments = vec![format!("--keyFile={}", key.display())];
-        started.restart();
+        started.restart_with(format!("--keyFile={}", key.display()));
         started
     }
 
     /// Starts a new, empty replica set that makes a checkpoint each second.
     pub fn start_with_many_checkpoints() -> Self {
         let mut started = Self::start(Topology::ReplicaSet);
-        started.arguments = vec!["--syncdelay=1".to_owned()];
-        started.restart();
+        started.restart_with("--syncdelay=1".to_owned());
         started
     }
 
@@ -152,6 +150,12 @@ impl Mongod {
     pub fn restart(&mut self) {
         self.relaunch();
         self.wait_until_writable();
+    }
+
+    /// The same, with one more argument.
+    fn restart_with(&mut self, argument: String) {
+        self.arguments.push(argument);
+        self.restart();
     }
 
     /// Ends it if it still runs, and starts it again on the same port and data.

@@ -78,7 +78,7 @@ impl Touched {
     pub async fn by(db: &Database, mut entries: Cursor<Document>, then: At) -> Result<Self> {
         let (mut touched, mut writes) = (Self::default(), 0);
         while let Some(entry) = entries.try_next().await?.filter(|_| !touched.everyone) {
-            writes += writes_of(&entry);
+            writes += transaction(&entry).map_or(1, |writes| writes.len());
             touched.take(db.name(), &entry);
             touched.everyone |= writes >= Self::MOST_WRITES;
         }
@@ -88,23 +88,16 @@ impl Touched {
 
     /// Takes in what an entry says, or one of the writes of a transaction.
     fn take(&mut self, db: &str, entry: &Document) {
+        if let Some(writes) = transaction(entry) {
+            return writes.iter().for_each(|write| match write.as_document() {
+                Some(write) => self.take(db, write),
+                None => self.everyone = true,
+            });
+        }
         let name = entry.get_str("ns").ok().and_then(|namespace| namespace.strip_prefix(db)?.strip_prefix('.'));
         let collection = Collection::ALL.into_iter().find(|collection| Some(collection.name()) == name);
         let written = entry.get_document("o").ok();
         match (entry.get_str("op"), collection, written) {
-            // A part of a transaction holds only from its last entry on.
-            (Ok("c"), _, Some(written))
-                if ["count", "partialTxn", "prepare"].iter().any(|part| written.contains_key(part)) =>
-            {
-                self.everyone = true;
-            }
-            (Ok("c"), _, Some(written)) if written.get_array("applyOps").is_ok() => {
-                let writes = written.get_array("applyOps").into_iter().flatten();
-                writes.for_each(|write| match write.as_document() {
-                    Some(write) => self.take(db, write),
-                    None => self.everyone = true,
-                });
-            }
             // Something else in the same transaction.
             (Ok("i" | "u" | "d"), None, _) => {}
             (Ok("i"), Some(_), Some(written)) => match written.get_object_id("clientId") {
@@ -150,10 +143,11 @@ impl Touched {
     }
 }
 
-/// How many writes an entry tells of.
-fn writes_of(entry: &Document) -> usize {
-    let transaction = entry.get_document("o").and_then(|written| written.get_array("applyOps"));
-    transaction.map_or(1, Vec::len)
+/// The writes of a transaction that has one entry. A part of a transaction holds only from its last entry on.
+fn transaction(entry: &Document) -> Option<&bson::Array> {
+    let written = entry.get_document("o").ok().filter(|_| entry.get_str("op").is_ok_and(|op| op == "c"))?;
+    let is_part = ["count", "partialTxn", "prepare"].iter().any(|part| written.contains_key(part));
+    written.get_array("applyOps").ok().filter(|_| !is_part)
 }
 
 /// Whether an update changed some fields of a record, and not its owner.
