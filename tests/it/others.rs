@@ -8,10 +8,9 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, Timestamp, doc};
 use mongodb::{ClientSession, Collection, Database};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
 
 use crate::harness::{
-    Answer, Engine, Mongod, Phone, Setup, block_on, database_at, eventually, random_hex, unique_name,
+    Answer, Engine, Mongod, OtherProgram, Phone, Setup, block_on, database_at, eventually, random_hex, unique_name,
 };
 use crate::metrics::Watched;
 
@@ -56,9 +55,8 @@ impl Stage {
         }
     }
 
-    /// How often a dataset was looked for in memory, and with which result.
     fn found(&self, result: &str) -> f64 {
-        self.keeps.scrape().value("viveka_cache_lookups_total", &[("cache", "dataset"), ("result", result)])
+        found(&self.keeps, result)
     }
 }
 
@@ -94,6 +92,11 @@ impl Shop {
     }
 }
 
+/// How often a server looked for a dataset in memory, with this result.
+fn found(server: &Watched, result: &str) -> f64 {
+    server.scrape().value("viveka_cache_lookups_total", &[("cache", "dataset"), ("result", result)])
+}
+
 /// The dataset of an answer. What belongs to several shops may come at any place of its list.
 fn shown(answer: &Answer) -> Value {
     let mut data = answer.expect_ok()["data"].take();
@@ -103,37 +106,38 @@ fn shown(answer: &Answer) -> Value {
     data
 }
 
-/// Another program, with a runtime of its own, in which its connections go on from one deed to the next.
+/// Another program that knows the shops.
 struct Other<'a> {
-    runtime: Runtime,
-    db: Database,
+    program: OtherProgram,
     shops: [&'a Shop; 2],
 }
 
 impl<'a> Other<'a> {
     fn of(stage: &'a Stage) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let db = runtime.block_on(database_at(&stage.setup));
-        Self { runtime, db, shops: [&stage.shops[0], &stage.shops[1]] }
+        Self { program: OtherProgram::at(&stage.setup), shops: [&stage.shops[0], &stage.shops[1]] }
     }
 
     fn does(&self, what: &str) {
-        self.runtime.block_on(self.act(what));
+        self.program.run(self.act(what));
+    }
+
+    fn db(&self) -> &Database {
+        &self.program.db
     }
 
     fn items(&self) -> Collection<Document> {
-        self.db.collection("items")
+        self.db().collection("items")
     }
 
     async fn transaction(&self) -> ClientSession {
-        let mut session = self.db.client().start_session().await.unwrap();
+        let mut session = self.db().client().start_session().await.unwrap();
         session.start_transaction().await.unwrap();
         session
     }
 
     /// Has the oplog hold more than it should.
     async fn fill_the_oplog(&self) {
-        let ballast = self.db.collection::<Document>("ballast");
+        let ballast = self.db().collection::<Document>("ballast");
         let large = |_| doc! {"_id": ObjectId::new(), "text": "x".repeat(1 << 20)};
         ballast.insert_many((0..16).map(large)).await.unwrap();
         for _ in 0..4 {
@@ -144,15 +148,15 @@ impl<'a> Other<'a> {
 
     /// The time of the oldest entry of the oplog.
     async fn oldest_entry(&self) -> Timestamp {
-        let entries = self.db.client().database("local").collection::<Document>("oplog.rs");
+        let entries = self.db().client().database("local").collection::<Document>("oplog.rs");
         let oldest = entries.find_one(doc! {}).sort(doc! {"$natural": 1}).await.unwrap().unwrap();
         oldest.get_timestamp("ts").unwrap()
     }
 
     async fn rename(&self, from: &str, to: &str) {
-        let name = |collection: &str| format!("{}.{collection}", self.db.name());
+        let name = |collection: &str| format!("{}.{collection}", self.db().name());
         let command = doc! {"renameCollection": name(from), "to": name(to)};
-        self.db.client().database("admin").run_command(command).await.unwrap();
+        self.db().client().database("admin").run_command(command).await.unwrap();
     }
 
     /// Everything that a program can do to records, each with its name.
@@ -181,8 +185,12 @@ impl<'a> Other<'a> {
                 assert!(items.update_many(texts, set("Text")).await.unwrap().modified_count > 0);
             }
             "changes a customer" => {
-                let customers = self.db.collection::<Document>("clientcustomers");
+                let customers = self.db().collection::<Document>("clientcustomers");
                 drop(customers.update_one(one(second.customer), set("Ravi")).await.unwrap());
+            }
+            "changes a customer of the first" => {
+                let customers = self.db().collection::<Document>("clientcustomers");
+                drop(customers.update_one(one(first.customer), set("Meera")).await.unwrap());
             }
             "changes by a pipeline" => {
                 let stages = vec![doc! {"$set": {"price": {"$add": ["$price", 1]}}}];
@@ -227,9 +235,9 @@ impl<'a> Other<'a> {
             "changes in a transaction" => {
                 let mut session = self.transaction().await;
                 items.update_one(one(tea), set("Together")).session(&mut session).await.unwrap();
-                let other = self.db.collection::<Document>("other");
+                let other = self.db().collection::<Document>("other");
                 other.insert_one(doc! {"_id": ObjectId::new()}).session(&mut session).await.unwrap();
-                let payments = self.db.collection::<Document>("payments");
+                let payments = self.db().collection::<Document>("payments");
                 let paid = doc! {"_id": ObjectId::new(), "clientId": second.id(), "amount": 1};
                 payments.insert_one(paid).session(&mut session).await.unwrap();
                 session.commit_transaction().await.unwrap();
@@ -237,7 +245,7 @@ impl<'a> Other<'a> {
             "changes in a transaction of several entries" => {
                 let mut session = self.transaction().await;
                 items.update_one(one(tea), set("Large")).session(&mut session).await.unwrap();
-                let ballast = self.db.collection::<Document>("ballast");
+                let ballast = self.db().collection::<Document>("ballast");
                 let large = |_| doc! {"_id": ObjectId::new(), "text": "x".repeat(1 << 20)};
                 ballast.insert_many((0..20).map(large)).session(&mut session).await.unwrap();
                 session.commit_transaction().await.unwrap();
@@ -252,7 +260,7 @@ impl<'a> Other<'a> {
             }
             "writes a collection anew" => {
                 let made = vec![doc! {"$set": {"out": true}}, doc! {"$out": "clientcustomers"}];
-                drop(self.db.collection::<Document>("clientcustomers").aggregate(made).await.unwrap());
+                drop(self.db().collection::<Document>("clientcustomers").aggregate(made).await.unwrap());
             }
             "renames a collection" => {
                 self.rename("clientcustomers", "away").await;
@@ -260,10 +268,10 @@ impl<'a> Other<'a> {
             "renames it back" => {
                 self.rename("away", "clientcustomers").await;
             }
-            "drops a collection" => self.db.collection::<Document>("itemgroups").drop().await.unwrap(),
+            "drops a collection" => self.db().collection::<Document>("itemgroups").drop().await.unwrap(),
             "drops everything but the clients" => {
                 for collection in ["items", "payments", "clientcustomers"] {
-                    self.db.collection::<Document>(collection).delete_many(doc! {}).await.unwrap();
+                    self.db().collection::<Document>(collection).delete_many(doc! {}).await.unwrap();
                 }
             }
             _ => panic!("{what}"),
@@ -331,6 +339,37 @@ fn what_others_write_to_one_shop_is_no_reason_to_read_another() {
     }
 }
 
+/// Phones of one shop that all come back at once, as after an outage.
+#[test]
+fn a_shop_that_many_ask_for_at_once_is_read_once() {
+    let mongod = Mongod::start_with_test_commands();
+    for sole_writer in ["false", "true"] {
+        let setup = Setup::at(&mongod).env("SOLE_WRITER", sole_writer);
+        let [filled, fresh] = [(); 2].map(|()| Watched::start(&setup));
+        let phone = Phone::new(&filled.server);
+        let item = |number| json!({"name": format!("Item {number}"), "price": 1});
+        phone.sync(&json!({"item": {"create": (0..2000).map(item).collect::<Vec<_>>()}})).expect_ok();
+        let asks = Phone::of(&fresh.server, &phone.client);
+        // The first one's reading, while the others come.
+        mongod.admin(hold(&["find", "aggregate"], 1000)).unwrap();
+        let answers = thread::scope(|scope| {
+            let asking = [(); 8].map(|()| scope.spawn(|| shown(&asks.pull())));
+            asking.map(|asks| asks.join().unwrap())
+        });
+        let all = shown(&phone.pull());
+        assert!(answers.iter().all(|answer| *answer == all), "SOLE_WRITER={sole_writer}");
+        assert_eq!(found(&fresh, "miss"), 1.0, "SOLE_WRITER={sole_writer}");
+    }
+}
+
+/// Has a mongod that takes such commands hold the next one of these for a while, in ms.
+fn hold(commands: &[&str], milliseconds: i32) -> Document {
+    doc! {
+        "configureFailPoint": "failCommand", "mode": {"times": 1},
+        "data": {"failCommands": commands, "blockConnection": true, "blockTimeMS": milliseconds},
+    }
+}
+
 /// The oplog has its oldest entries taken away when it is full, and with them what they tell.
 #[test]
 fn what_the_oplog_does_not_tell_any_more_is_shown_too() {
@@ -342,8 +381,8 @@ fn what_the_oplog_does_not_tell_any_more_is_shown_too() {
     other.does("changes everybody's");
     let now = mongod.admin(doc! {"hello": 1}).unwrap().get_timestamp("operationTime").unwrap();
     eventually("the oldest entries go", Duration::from_secs(120), || {
-        other.runtime.block_on(other.fill_the_oplog());
-        (other.runtime.block_on(other.oldest_entry()) > now).then_some(())
+        other.program.run(other.fill_the_oplog());
+        (other.program.run(other.oldest_entry()) > now).then_some(())
     });
     stage.check("the oplog went round");
     stage.warm_up();
@@ -407,6 +446,31 @@ fn what_is_written_while_a_batch_is_committed_is_shown_afterwards() {
         });
         assert_eq!(shown(&first.phone.pull()), shown(&first.witness.pull()), "round {round}");
     }
+}
+
+/// Also if the oplog was looked at for another shop in between, so that it is not looked at again for this one.
+#[test]
+fn what_was_seen_before_a_commit_is_not_in_what_the_batch_had_read() {
+    let mongod = Mongod::start_with_test_commands();
+    let stage = Stage::open(Setup::at(&mongod));
+    let [first, second] = &stage.shops;
+    let other = Other::of(&stage);
+    stage.warm_up();
+    other.does("changes a field");
+    second.phone.pull().expect_ok();
+    let held_before = mongod.admin(hold(&["commitTransaction"], 5000)).unwrap().get_i32("count").unwrap();
+    thread::scope(|scope| {
+        let day = json!({"item": {"create": [{"name": "Bun", "price": 2}]}});
+        let sold = scope.spawn(move || first.phone.sync(&day));
+        let held = doc! {"waitForFailPoint": "failCommand", "timesEntered": held_before + 1, "maxTimeMS": 20_000};
+        mongod.admin(held).unwrap();
+        other.does("changes a customer of the first");
+        second.phone.pull().expect_ok();
+        assert!(!sold.is_finished(), "it is committed only now");
+        let told = sold.join().unwrap().expect_ok();
+        assert_eq!(told["data"]["clientCustomers"][0]["name"], "Asha", "it was read on the way to the commit");
+    });
+    assert_eq!(shown(&first.phone.pull()), shown(&first.witness.pull()));
 }
 
 /// Who may not read the oplog is served all the same, from the database.

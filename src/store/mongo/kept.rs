@@ -72,43 +72,9 @@ impl Kept {
         self.cache.knows(epoch, *client, since)
     }
 
-    /// A client's dataset in a state of its books that is not before a moment.
-    pub async fn reached(
-        &self,
-        deployment: &Deployment,
-        epoch: u64,
-        client: &ClientId,
-        moment: Moment,
-    ) -> Option<Known> {
-        if !self.knows(epoch, client) {
-            return None;
-        }
-        let known = self.cache.reached(epoch, *client, moment.position)?;
-        self.confirmed(deployment, epoch, client, known, moment.time).await
-    }
-
-    /// A client's dataset at this position, as it is at this time.
-    pub async fn at(
-        &self,
-        deployment: &Deployment,
-        epoch: u64,
-        client: &ClientId,
-        position: Position,
-        at: Option<At>,
-    ) -> Option<Known> {
-        if !self.knows(epoch, client) {
-            return None;
-        }
-        let known = self.cache.at(epoch, *client, position)?;
-        self.confirmed(deployment, epoch, client, known, at.map_or(0, At::time)).await
-    }
-
-    /// Keeps what was read, if it may ever be shown.
-    pub fn keep(&self, deployment: &Deployment, epoch: u64, client: ClientId, known: Known) {
-        let may_be_confirmed = self.is_exact() || known.times.read > 0;
-        if may_be_confirmed && self.is_used(deployment, epoch) {
-            self.cache.keep(epoch, client, known);
-        }
+    /// What is kept of one client.
+    pub fn of<'a>(&'a self, deployment: &'a Deployment, epoch: u64, client: &'a ClientId) -> KeptDataset<'a> {
+        KeptDataset { kept: self, deployment, epoch, client }
     }
 
     /// Takes note of a commit. It is called in the order of the client's commits.
@@ -123,35 +89,62 @@ impl Kept {
         }
     }
 
-    /// Takes note that a dataset had to be read.
-    pub fn missed(&self, deployment: &Deployment, epoch: u64) {
-        if self.is_used(deployment, epoch) {
-            self.cache.missed();
-        }
-    }
-
     /// Says how much is kept.
     pub fn measure(&self) {
         self.cache.measure();
     }
+}
 
-    async fn confirmed(
-        &self,
-        deployment: &Deployment,
-        epoch: u64,
-        client: &ClientId,
-        known: Known,
-        time: u64,
-    ) -> Option<Known> {
-        let may_be_shown = match &self.others {
+/// The dataset of one client, if it is kept.
+pub(super) struct KeptDataset<'a> {
+    kept: &'a Kept,
+    deployment: &'a Deployment,
+    epoch: u64,
+    client: &'a ClientId,
+}
+
+impl KeptDataset<'_> {
+    /// In a state of the client's books that is not before a moment.
+    pub async fn reached(&self, moment: Moment) -> Option<Known> {
+        self.confirmed(moment.time, |cache| cache.reached(self.epoch, *self.client, moment.position)).await
+    }
+
+    /// At this position, as it is at this time.
+    pub async fn at(&self, position: Position, at: Option<At>) -> Option<Known> {
+        self.confirmed(at.map_or(0, At::time), |cache| cache.at(self.epoch, *self.client, position)).await
+    }
+
+    /// Keeps what was read, if it may ever be shown.
+    pub fn keep(&self, known: Known) {
+        let may_be_confirmed = self.kept.is_exact() || known.times.read > 0;
+        if may_be_confirmed && self.kept.is_used(self.deployment, self.epoch) {
+            self.kept.cache.keep(self.epoch, *self.client, known);
+        }
+    }
+
+    /// Takes note that it had to be read.
+    pub fn missed(&self) {
+        if self.kept.is_used(self.deployment, self.epoch) {
+            self.kept.cache.missed();
+        }
+    }
+
+    /// What is found, if nobody else wrote to it until this time.
+    async fn confirmed(&self, time: u64, find: impl FnOnce(&DatasetCache) -> Option<Known>) -> Option<Known> {
+        let Self { kept: Kept { cache, others, .. }, deployment, epoch, client } = *self;
+        if !self.kept.knows(epoch, client) {
+            return None;
+        }
+        let known = find(cache)?;
+        let may_be_shown = match others {
             Others::Nobody => true,
             Others::Logged(oplog) => time > 0 && oplog.confirms(&deployment.db, epoch, client, known.times, time).await,
         };
         if may_be_shown {
-            self.cache.hit();
-        } else if !self.knows(epoch, client) {
+            cache.hit();
+        } else if !self.kept.knows(epoch, client) {
             // So that what is read now does not come second to it.
-            self.cache.forget(epoch, *client);
+            cache.forget(epoch, *client);
         }
         may_be_shown.then_some(known)
     }

@@ -27,6 +27,7 @@ mod options;
 mod orphans;
 mod question;
 mod read;
+mod readings;
 mod standalone;
 mod together;
 mod topology;
@@ -56,6 +57,7 @@ use histories::Histories;
 use kept::Kept;
 use load::{Beside, Keep};
 use orphans::Orphans;
+use readings::Readings;
 use topology::Topology;
 use transaction::Batch;
 
@@ -98,6 +100,7 @@ pub struct MongoStore {
     connection: Connection,
     batches: Arc<ClientQueue>,
     datasets: Gate,
+    readings: Arc<Readings>,
     groups: Arc<GroupCommit>,
     alone: Gate,
     histories: Arc<Histories>,
@@ -129,6 +132,7 @@ impl MongoStore {
             connection,
             batches,
             datasets: Gate::new(DATASETS_AT_ONCE, MOST_WAITING),
+            readings: Arc::default(),
             groups: Arc::new(groups),
             alone: Gate::new(ALONE_AT_ONCE, MOST_WAITING),
             histories,

@@ -6,6 +6,7 @@ use super::at_once::{self, AtOnce, Extent, Found};
 use super::connection::Deployment;
 use super::counter::Counter;
 use super::dataset::{At, Reader};
+use super::kept::KeptDataset;
 use super::topology::Topology;
 use super::{MongoStore, standalone};
 use crate::model::{ClientId, Cursor};
@@ -22,22 +23,25 @@ impl MongoStore {
         wanted: Wanted,
         after: Option<&After>,
     ) -> Result<Pull, StoreError> {
-        let (epoch, deployment) = (self.connection.epoch(), self.connection.current()?);
         let (on_the_way, after) = (after.and_then(|after| after.read.as_deref()), after.map(|after| after.moment));
-        let request = Request { mongo: self, deployment, epoch, client, wanted, after };
-        if let Some(read) = on_the_way.filter(|read| read.epoch == epoch) {
-            self.kept.missed(&request.deployment, epoch);
-            request.keep(read.known.clone());
+        let request = self.request(client, wanted, after)?;
+        if let Some(read) = on_the_way.filter(|read| read.epoch == request.epoch) {
+            request.kept().missed();
+            request.kept().keep(read.known.clone());
             return Ok(request.show(&read.known));
         }
         if let (Wanted::Nothing, Some(moment)) = (wanted, after) {
             return Ok(Pull::nothing(request.deployment.store, *client, moment, self.kept.is_exact()));
         }
-        if let Some(known) = request.kept().await {
+        // Until all is read or the rest is read as it is sent.
+        let _reading = if request.is_to_be_kept() { self.readings.begin(*client).await } else { None };
+        // The store may have been away meanwhile.
+        let request = self.request(client, wanted, after)?;
+        if let Some(known) = request.known().await {
             return Ok(request.show(&known));
         }
-        let lone = request.deployment.topology == Topology::Standalone;
-        // Whichever it is, until all is read or the rest is read as it is sent.
+        let lone = request.is_lone();
+        // Whichever it is, as long as the reading.
         let (_turn, _passed) = match lone {
             true => (Some(self.batches.turn(client.object_id()).await?), None),
             false => (None, Some(self.datasets.pass().await?)),
@@ -47,6 +51,16 @@ impl MongoStore {
             standalone::finish_pending(&deployment.db, client.object_id()).await?;
         }
         Request { deployment, ..request }.read().await
+    }
+
+    fn request<'a>(
+        &'a self,
+        client: &'a ClientId,
+        wanted: Wanted,
+        after: Option<Moment>,
+    ) -> Result<Request<'a>, StoreError> {
+        let (epoch, deployment) = (self.connection.epoch(), self.connection.current()?);
+        Ok(Request { mongo: self, deployment, epoch, client, wanted, after })
     }
 }
 
@@ -78,18 +92,30 @@ enum Shown {
 }
 
 impl Request<'_> {
-    /// The dataset that is kept, if it is as new as it must be.
-    async fn kept(&self) -> Option<Known> {
-        self.mongo.kept.reached(&self.deployment, self.epoch, self.client, self.after?).await
+    /// Whether all will be read, so that it is kept, of a client of whom nothing is.
+    fn is_to_be_kept(&self) -> bool {
+        let kept = &self.mongo.kept;
+        matches!(self.wanted, Wanted::Full(_))
+            && kept.is_used(&self.deployment, self.epoch)
+            && !kept.knows(self.epoch, self.client)
+    }
+
+    fn is_lone(&self) -> bool {
+        self.deployment.topology == Topology::Standalone
+    }
+
+    fn kept(&self) -> KeptDataset<'_> {
+        self.mongo.kept.of(&self.deployment, self.epoch, self.client)
+    }
+
+    /// The dataset that is kept, if it is as new as it is known that it must be.
+    async fn known(&self) -> Option<Known> {
+        self.kept().reached(self.after?).await
     }
 
     fn show(&self, known: &Known) -> Pull {
         let pull = known.pull(self.deployment.store, *self.client, self.wanted);
         Pull { exact: self.mongo.kept.is_exact(), ..pull }
-    }
-
-    fn keep(&self, known: Known) {
-        self.mongo.kept.keep(&self.deployment, self.epoch, *self.client, known);
     }
 
     /// The most that is held of a dataset: of one that may be kept more.
@@ -103,7 +129,7 @@ impl Request<'_> {
         let reader = Reader {
             db: self.deployment.db.clone(),
             client: self.client.object_id(),
-            lone: self.deployment.topology == Topology::Standalone,
+            lone: self.is_lone(),
             routed: self.deployment.is_router,
             most_held: self.most_held(),
         };
@@ -118,7 +144,7 @@ impl Request<'_> {
             Shown::Known(known) => return Ok(self.show(&known)),
             Shown::Read(reading, gathered) => {
                 if gathered.is_some() {
-                    self.mongo.kept.missed(&self.deployment, self.epoch);
+                    self.kept().missed();
                 }
                 if let (Reading::Full(_), Some(gathered)) = (reading, &gathered) {
                     self.note(&reader, counter, at, gathered);
@@ -176,12 +202,11 @@ impl Request<'_> {
             }
             (_, at) => (reader.counter(at).await?, None),
         };
-        if gathered.is_none() && self.wanted != Wanted::Nothing {
-            let position = counter.position();
-            let known = self.mongo.kept.at(&self.deployment, self.epoch, self.client, position, at);
-            if let Some(known) = known.await {
-                return Ok(Read { counter, at, shown: Shown::Known(known) });
-            }
+        if gathered.is_none()
+            && self.wanted != Wanted::Nothing
+            && let Some(known) = self.kept().at(counter.position(), at).await
+        {
+            return Ok(Read { counter, at, shown: Shown::Known(known) });
         }
         let mut reading = self.wanted.reading(self.deployment.store, counter.revision, &counter.lineage);
         if let Reading::Since(revision) = reading {
@@ -205,6 +230,6 @@ impl Request<'_> {
         }
         let (position, time) = (counter.position(), at.map_or(0, At::time));
         let times = Times { read: time, committed: time };
-        self.keep(Known { position, lineage: Arc::new(counter.lineage), dataset: dataset.clone(), times });
+        self.kept().keep(Known { position, lineage: Arc::new(counter.lineage), dataset: dataset.clone(), times });
     }
 }

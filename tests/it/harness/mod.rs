@@ -23,6 +23,6 @@ pub use engine::Engine;
 pub(crate) use engine::on_every_engine;
 pub use matcher::Matcher;
 pub use mongod::{Mongod, Topology, database, unique_name};
-pub use server::{Server, Setup, database_at};
+pub use server::{OtherProgram, Server, Setup, database_at};
 pub use token::{TEST_SECRET, base64url, random_hex, sign, sign_with, token};
 pub use wait::{block_on, eventually};

@@ -76,6 +76,13 @@ impl Mongod {
         started
     }
 
+    /// Starts a new, empty replica set that takes the commands of MongoDB's own tests.
+    pub fn start_with_test_commands() -> Self {
+        let mut started = Self::start(Topology::ReplicaSet);
+        started.restart_with("--setParameter=enableTestCommands=1".to_owned());
+        started
+    }
+
     /// Makes a user, who may do what these roles allow.
     pub fn create_user(&self, name: &str, roles: &[Document]) {
         let user = doc! { "createUser": name, "pwd": PASSWORD, "roles": roles };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 use super::child::Child;
 use super::client::{Phone, Request};
@@ -119,6 +120,27 @@ pub async fn database_at(setup: &Setup) -> mongodb::Database {
         .await
         .expect("a valid mongodb:// URL")
         .database(setup.database_name())
+}
+
+/// Another program at the database of a setup, with a runtime of its own, in which its connections go on from one deed to
+/// the next.
+pub struct OtherProgram {
+    runtime: Runtime,
+    pub db: mongodb::Database,
+}
+
+impl OtherProgram {
+    pub fn at(setup: &Setup) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a tokio runtime");
+        let db = runtime.block_on(database_at(setup));
+        Self { runtime, db }
+    }
+
+    /// Does something to its end.
+    pub fn run<F: IntoFuture>(&self, action: F) -> F::Output {
+        self.runtime.block_on(action.into_future())
+    }
 }
 
 /// A server that listens, until it is ended or dropped.

@@ -1,21 +1,16 @@
 //! A program that writes to the database and knows nothing of revisions.
 
-use mongodb::Database;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc};
 use serde_json::Value;
-use tokio::runtime::Runtime;
 
 use crate::delta::copy::LISTS;
-use crate::harness::{Setup, database_at};
+use crate::harness::{OtherProgram, Setup};
 use crate::history::author::Author;
 use crate::history::books::list;
 
-/// A connection to the database, with a runtime of its own.
-pub struct ForeignWriter {
-    runtime: Runtime,
-    db: Database,
-}
+/// One that writes at random.
+pub struct ForeignWriter(OtherProgram);
 
 /// A record that another program has touched, and what a full answer must say of it from then on.
 #[derive(Clone, Debug)]
@@ -31,10 +26,7 @@ pub struct Touch {
 impl ForeignWriter {
     /// A writer to the database of these servers.
     pub fn new(setup: &Setup) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.expect("a tokio runtime");
-        let db = runtime.block_on(database_at(setup));
-        Self { runtime, db }
+        Self(OtherProgram::at(setup))
     }
 
     /// Inserts, changes or deletes a record of this client, of whom this is known.
@@ -50,14 +42,14 @@ impl ForeignWriter {
                 "description": &text, "notes": &text, "extra": &text, "totalAmount": 10.0, "paidAmount": 0.0,
             };
             let id = record.get_object_id("_id").expect("an id").to_hex();
-            self.run(self.db.collection(collection).insert_one(record));
+            self.run(self.0.db.collection(collection).insert_one(record));
             return Touch { id, list, shows: Some(("extra", text)) };
         }
         let (list, record) = author.pick(&known);
         let id = record["_id"].as_str().expect("an id").to_owned();
         let (_, collection) = COLLECTIONS.into_iter().find(|(name, _)| *name == list).expect("a list");
         let (records, one) =
-            (self.db.collection::<Document>(collection), doc! {"_id": ObjectId::parse_str(&id).expect("an id")});
+            (self.0.db.collection::<Document>(collection), doc! {"_id": ObjectId::parse_str(&id).expect("an id")});
         if author.one_in(3) {
             self.run(records.delete_one(one));
             return Touch { id, list, shows: None };
@@ -67,7 +59,7 @@ impl ForeignWriter {
     }
 
     fn run<T: Send>(&self, action: impl IntoFuture<Output = mongodb::error::Result<T>>) {
-        self.runtime.block_on(action.into_future()).expect("the database takes it");
+        self.0.run(action).expect("the database takes it");
     }
 }
 
