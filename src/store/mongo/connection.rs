@@ -245,9 +245,11 @@ impl Search {
         let ensure = async { Ok::<_, StoreError>(indexes::ensure(db, self.options.receipt_days).await?) };
         match topology {
             Topology::Transactional => {
-                // Of this server too, if it died: its orphans may hold up the indexes and the first batches.
-                let (ensured, ()) = tokio::join!(ensure, self.orphans.end(db));
-                ensured?;
+                // Of this server too, if it died: its orphans may hold up the indexes and the first batches, which wait
+                // for that. Nobody else has to.
+                let (orphans, db) = (Arc::clone(&self.orphans), db.clone());
+                Handle::current().spawn(async move { orphans.end(&db).await });
+                ensure.await?;
             }
             Topology::Standalone => {
                 ensure.await?;
