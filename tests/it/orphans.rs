@@ -26,10 +26,6 @@ fn a_server_that_was_killed_in_a_transaction_takes_the_retry_when_it_is_back() {
     retry(&phone, sent - 1);
     retry_all(&phone, sent);
     audit(&phone, sent);
-    let log = server.log();
-    let last = |what: &str| log.iter().rposition(|line| line.contains(what));
-    let (serves, ended) = (last(" listening"), last("ended transactions that a dead process had left open"));
-    assert!(serves.is_some() && serves < ended, "whoever else is there is served before: {log:?}");
 }
 
 /// Other shops' batches go on meanwhile, and however many retries there are, few searches are made.

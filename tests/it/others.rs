@@ -351,7 +351,7 @@ fn a_shop_that_many_ask_for_at_once_is_read_once() {
         phone.sync(&json!({"item": {"create": (0..2000).map(item).collect::<Vec<_>>()}})).expect_ok();
         let asks = Phone::of(&fresh.server, &phone.client);
         // The first one's reading, while the others come.
-        mongod.admin(hold(&["find", "aggregate"], 1000)).unwrap();
+        mongod.admin(hold(&["find", "aggregate"], 300)).unwrap();
         let answers = thread::scope(|scope| {
             let asking = [(); 8].map(|()| scope.spawn(|| shown(&asks.pull())));
             asking.map(|asks| asks.join().unwrap())

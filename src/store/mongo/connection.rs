@@ -245,8 +245,8 @@ impl Search {
         let ensure = async { Ok::<_, StoreError>(indexes::ensure(db, self.options.receipt_days).await?) };
         match topology {
             Topology::Transactional => {
-                // Of this server too, if it died: its orphans may hold up the indexes and the first batches, which wait
-                // for that. Nobody else has to.
+                // Of this server too, if it died: its orphans hold up their own shops' batches, and may hold up an index,
+                // until this has ended them. Everybody else is served meanwhile.
                 let (orphans, db) = (Arc::clone(&self.orphans), db.clone());
                 Handle::current().spawn(async move { orphans.end(&db).await });
                 ensure.await?;

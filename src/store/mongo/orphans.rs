@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use bson::{Bson, Document, Uuid, doc};
 use futures_util::StreamExt;
-use mongodb::error::Result;
+use mongodb::error::{Error, Result};
 use mongodb::{ClientSession, Database};
+use tokio::time::timeout;
 
 use super::error::describe;
 use super::options::APP_NAME;
@@ -34,6 +35,9 @@ impl Orphans {
     /// How long a transaction of this program must lie idle to be taken for an orphan. To end one of a
     /// living process is safe: nothing of it is written, and it runs again.
     const IDLE: Duration = Duration::from_millis(1500);
+    /// How long a search may take. Nobody else searches meanwhile, and the driver waits for ever on a connection on which
+    /// nothing happens.
+    const LONGEST_SEARCH: Duration = Duration::from_secs(4);
     /// How long a search keeps others from searching again, however many wait.
     const REST: Duration = Duration::from_secs(1);
 
@@ -52,7 +56,9 @@ impl Orphans {
         if searched.is_some_and(|searched| searched.elapsed() < Self::REST) {
             return;
         }
-        match self.end_idle(&db.client().database("admin")).await {
+        let admin = db.client().database("admin");
+        let ended = timeout(Self::LONGEST_SEARCH, self.end_idle(&admin)).await;
+        match ended.unwrap_or_else(|_| Err(Error::custom("no answer"))) {
             Ok(0) => {}
             Ok(ended) => tracing::warn!(ended, "ended transactions that a dead process had left open"),
             Err(error) => tracing::warn!(

@@ -33,15 +33,15 @@ impl MongoStore {
         if let (Wanted::Nothing, Some(moment)) = (wanted, after) {
             return Ok(Pull::nothing(request.deployment.store, *client, moment, self.kept.is_exact()));
         }
-        // Until all is read or the rest is read as it is sent.
-        let _reading = if request.is_to_be_kept() { self.readings.begin(*client).await } else { None };
+        // Held until all is read or the rest is read as it is sent; it waits if somebody else is reading this shop.
+        let _reading = if request.is_to_be_kept() { self.readings.begin(request.epoch, *client).await } else { None };
         // The store may have been away meanwhile.
         let request = self.request(client, wanted, after)?;
         if let Some(known) = request.known().await {
             return Ok(request.show(&known));
         }
         let lone = request.is_lone();
-        // Whichever it is, as long as the reading.
+        // Whichever it is, held as long.
         let (_turn, _passed) = match lone {
             true => (Some(self.batches.turn(client.object_id()).await?), None),
             false => (None, Some(self.datasets.pass().await?)),
